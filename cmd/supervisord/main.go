@@ -1,0 +1,15 @@
+// Command supervisord is the daemon that keeps pools of workers, the command line that calls it, and a built-in worker to
+// try it with. README.md says what it is for; one file holds one command, run.go what all of them share.
+package main
+
+import (
+	"context"
+	"os"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
+}

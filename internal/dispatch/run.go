@@ -1,0 +1,151 @@
+package dispatch
+
+import (
+	"time"
+
+	"supervisord/internal/jobs"
+	"supervisord/internal/outq"
+	"supervisord/internal/schedule"
+	"supervisord/internal/workers"
+	"supervisord/protocol"
+)
+
+// run is a job on its way through the scheduler and a worker: the scheduler's task, and what the worker knows as its Job.
+type run struct {
+	d    *Dispatcher
+	job  *jobs.Job
+	task schedule.Task
+
+	// at is where the job runs, nil while it does not; guarded by the dispatcher's lock. The link's reader, which
+	// knows the job only while it is set, reads it without.
+	at      *place
+	started time.Time
+	// cancelled says that its worker was told to end it. The worker's owner may then still call Unresponsive while the
+	// reader brings the result, so such a run is never used again. Guarded by the dispatcher's lock.
+	cancelled bool
+}
+
+// place is a worker that takes jobs.
+type place struct {
+	*workers.Incarnation
+	pool   *pool
+	worker *schedule.Worker
+}
+
+var _ workers.Job = (*run)(nil)
+
+// maxFree is how many runs are kept to be used again.
+const maxFree = 1024
+
+// newRunLocked makes the run of a job that is submitted.
+func (d *Dispatcher) newRunLocked(j *jobs.Job) *run {
+	var r *run
+	if n := len(d.free); n > 0 {
+		r = d.free[n-1]
+		d.free = d.free[:n-1]
+	} else {
+		r = &run{d: d}
+	}
+	r.job = j
+	r.task = schedule.Task{Plugin: j.Plugin, Pool: j.Pool, Bytes: int64(len(j.Params)), Owner: r}
+	if j.Timeout > 0 {
+		r.task.Deadline = j.Created.Add(j.Timeout)
+	}
+	if j.HasMaxWait {
+		r.task.NoWait = j.MaxWait == 0
+		r.task.StartBy = j.Created.Add(j.MaxWait)
+	}
+	j.Handle = r
+	return r
+}
+
+// freeRunLocked ends the run of a job that has ended: neither the scheduler nor a worker knows it any more.
+func (d *Dispatcher) freeRunLocked(r *run) {
+	r.job.Handle = nil
+	if !r.cancelled {
+		r.job, r.task = nil, schedule.Task{}
+		if len(d.free) < maxFree {
+			d.free = append(d.free, r)
+		}
+	}
+	d.checkDrainedLocked()
+}
+
+// grant sends the job to the worker that the scheduler has chosen; false where its process has just ended. It is called
+// with the dispatcher's lock.
+func (r *run) grant(now time.Time, set *outq.Set) bool {
+	at := r.task.Worker().Owner.(*place) //nolint:forcetypeassert // set by WorkerUp
+	j := r.job
+	e := workers.Execution{LinkID: j.LinkID, Plugin: j.Plugin, Stream: j.Stream, Params: j.Params, Metadata: j.Metadata}
+	if !r.task.Deadline.IsZero() {
+		e.DeadlineMS = protocol.Milliseconds(max(0, r.task.Deadline.Sub(now)))
+	}
+	r.at, r.started = at, now
+	j.Running(at.WorkerID(), at.Number(), at.PID(), now)
+	if at.Execute(&e, r, set) {
+		return true
+	}
+	r.at = nil
+	j.Pending()
+	return false
+}
+
+// release tells the scheduler that the job no longer occupies its worker.
+func (r *run) release(now time.Time, set *outq.Set) {
+	d := r.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r.at.pool.ran(now.Sub(r.started))
+	r.at = nil
+	d.sched.Ended(&r.task, now)
+	d.carryOutLocked(now, set)
+	d.freeRunLocked(r)
+}
+
+// ID implements workers.Job.
+func (r *run) ID() string { return r.job.ID }
+
+// Chunk implements workers.Job.
+func (r *run) Chunk(chunk, metadata []byte, final bool, set *outq.Set) bool {
+	return r.job.Chunk(chunk, metadata, final, set) == jobs.Full
+}
+
+// Crowded implements workers.Job: the job cannot be slowed down, only ended.
+func (r *run) Crowded(set *outq.Set) {
+	if n := r.job.Backlog(); n >= r.d.opts.OutputBuffer {
+		r.job.TooSlow(int64(n), set)
+	}
+}
+
+// Hold implements workers.Job.
+func (r *run) Hold(h workers.Holder) bool { return r.job.HoldFor(h) }
+
+// Progress implements workers.Job.
+func (r *run) Progress(progress, message []byte, set *outq.Set) {
+	r.job.Progress(progress, message, set)
+}
+
+// Result implements workers.Job.
+func (r *run) Result(res *workers.Result, set *outq.Set) {
+	now := time.Now()
+	r.job.Finish(res.Data, resultError(res), protocol.EndedByResult, protocol.HowCooperative, now, set)
+	r.release(now, set)
+}
+
+// Unresponsive implements workers.Job.
+func (r *run) Unresponsive(set *outq.Set) {
+	r.job.Finish(nil, nil, "", protocol.HowDetached, time.Now(), set)
+}
+
+// Lost implements workers.Job.
+func (r *run) Lost(exit *workers.Exit, set *outq.Set) {
+	now := time.Now()
+	how := exit.How
+	if how == "" { // the job was to be ended, and its process ended by itself
+		how = protocol.HowTerminated
+	}
+	err := exit.Error(r.at.WorkerID())
+	err.Data.Chunks = new(r.job.Chunks())
+	r.job.Finish(nil, err, string(exit.Cause), how, now, set)
+	r.release(now, set)
+}

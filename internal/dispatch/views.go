@@ -1,0 +1,121 @@
+package dispatch
+
+import (
+	"slices"
+
+	"supervisord/protocol"
+)
+
+// Pools is the state of every pool, in the order of the configuration.
+func (d *Dispatcher) Pools() []protocol.Pool {
+	d.mu.Lock()
+	pools := slices.Clone(d.pools)
+	queued := make([]int, len(pools))
+	for i, p := range pools {
+		queued[i] = d.sched.QueuedIn(p.spec.Name)
+	}
+	d.mu.Unlock()
+	list := make([]protocol.Pool, len(pools))
+	for i, p := range pools {
+		list[i] = p.Status()
+		list[i].Queued = queued[i]
+	}
+	return list
+}
+
+// Workers is the state of every worker, pool by pool.
+func (d *Dispatcher) Workers() []protocol.Worker {
+	d.mu.Lock()
+	pools := slices.Clone(d.pools)
+	d.mu.Unlock()
+	list := []protocol.Worker{}
+	for _, p := range pools {
+		list = append(list, p.List()...)
+	}
+	return list
+}
+
+// Plugins is what can be called, by name.
+func (d *Dispatcher) Plugins() []protocol.Plugin {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []protocol.Plugin{}
+	for _, name := range d.pluginNamesLocked("") {
+		plugin := protocol.Plugin{Name: name, Residency: map[string]protocol.Residency{}}
+		for _, p := range d.pools {
+			if !p.offers(name) {
+				continue
+			}
+			plugin.Pools = append(plugin.Pools, p.spec.Name)
+			plugin.Residency[p.spec.Name] = d.residencyLocked(p, name)
+			if info, ok := p.told[name]; ok {
+				plugin.Streaming = plugin.Streaming || info.Streaming
+				if plugin.Schema == nil {
+					plugin.Schema = info.Schema
+				}
+				if plugin.Description == "" {
+					plugin.Description = info.Description
+				}
+			}
+		}
+		list = append(list, plugin)
+	}
+	return list
+}
+
+func (d *Dispatcher) residencyLocked(p *pool, plugin string) protocol.Residency {
+	resident, refused := false, false
+	for inc := range d.up {
+		if inc.Pool() == p.Pool {
+			if slices.Contains(inc.Ready().LoadedPlugins, plugin) {
+				resident = true
+			} else {
+				refused = true
+			}
+		}
+	}
+	switch {
+	case resident:
+		return protocol.ResidencyResident
+	case refused:
+		return protocol.ResidencyLoadFailed
+	case p.Status().Workers.Starting > 0:
+		return protocol.ResidencyLoading
+	}
+	return protocol.ResidencyUnloaded
+}
+
+// offers reports whether the pool is known to have the plugin.
+func (p *pool) offers(plugin string) bool {
+	if len(p.spec.Plugins) > 0 {
+		return slices.Contains(p.spec.Plugins, plugin)
+	}
+	_, ok := p.told[plugin]
+	return ok
+}
+
+// pluginNamesLocked is the sorted names of what a pool offers, of all pools for "".
+func (d *Dispatcher) pluginNamesLocked(poolName string) []string {
+	var names []string
+	for _, p := range d.pools {
+		if poolName != "" && p.spec.Name != poolName {
+			continue
+		}
+		names = append(names, p.spec.Plugins...)
+		if len(p.spec.Plugins) == 0 {
+			for name := range p.told {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (d *Dispatcher) poolNamesLocked() []string {
+	names := make([]string, len(d.pools))
+	for i, p := range d.pools {
+		names[i] = p.spec.Name
+	}
+	return names
+}

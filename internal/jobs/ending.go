@@ -1,0 +1,60 @@
+package jobs
+
+import (
+	"fmt"
+	"time"
+
+	"supervisord/protocol"
+)
+
+// Ending is why somebody other than the worker ends a job: a cancel, a deadline, a client that does not read.
+type Ending struct {
+	// Code is CodeCancelled, CodeServerCancelled, CodeDeadlineExceeded or CodeClientTooSlow.
+	Code protocol.Code
+	// By is the protocol.By constant of a cancel; for the other codes it is the kind, for the attempt's record.
+	By string
+	// Phase and Limit belong to CodeDeadlineExceeded.
+	Phase protocol.Phase
+	Limit time.Duration
+	// Buffered belongs to CodeClientTooSlow.
+	Buffered int64
+	// Force asks for SIGKILL at once.
+	Force bool
+}
+
+// End notes that the job is to end. The first reason stays; later calls report false. From now on its chunks are
+// dropped, so that a worker blocked in write can see the cancel.
+func (j *Job) End(e Ending) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.status.Terminal() || j.ending != nil {
+		return false
+	}
+	j.ending = &e
+	j.backlog = backlog{}
+	j.releaseLocked()
+	return true
+}
+
+// Ending reports whether somebody has asked for the job's end.
+func (j *Job) Ending() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.ending != nil
+}
+
+func (e *Ending) wireError(how protocol.How, chunks int64) *protocol.Error {
+	switch e.Code {
+	case protocol.CodeDeadlineExceeded:
+		err := protocol.NewError(e.Code, fmt.Sprintf("deadline of %v exceeded in phase %s", e.Limit, e.Phase))
+		err.Data.Phase, err.Data.LimitMS, err.Data.Chunks = e.Phase, protocol.Milliseconds(e.Limit), &chunks
+		return err
+	case protocol.CodeClientTooSlow:
+		err := protocol.NewError(e.Code, "client does not read its stream")
+		err.Data.Buffered = &e.Buffered
+		return err
+	}
+	err := protocol.NewError(e.Code, "job cancelled by "+e.By)
+	err.Data.How, err.Data.By = &how, e.By
+	return err
+}

@@ -1,0 +1,49 @@
+package workers
+
+import (
+	"strconv"
+	"strings"
+
+	"supervisord/protocol"
+)
+
+// environment is what a worker gets: what the pool inherits, what it sets, and what the protocol says. Nothing else of
+// the daemon's, whose own variables (sockets, credentials, watchdogs) are no business of a worker.
+func (o *Options) environment(slot int, incarnation uint64, lookup func(string) (string, bool)) []string {
+	env := make([]string, 0, len(o.InheritEnv)+len(o.Env)+5)
+	for _, name := range o.InheritEnv {
+		if v, ok := lookup(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	number := strconv.Itoa(slot)
+	for _, kv := range o.Env {
+		env = append(env, strings.ReplaceAll(kv, "{slot}", number))
+	}
+	return append(env,
+		protocol.EnvProtocol+"="+strconv.Itoa(protocol.Version),
+		protocol.EnvPool+"="+o.Name,
+		protocol.EnvWorker+"="+o.Name+"/"+number,
+		protocol.EnvSlot+"="+number,
+		protocol.EnvIncarnation+"="+strconv.FormatUint(incarnation, 10),
+	)
+}
+
+// pathList is the PATH of an environment, the last setting of which counts as it does for a C library.
+func pathList(env []string) []string {
+	path := "/usr/local/bin:/usr/bin:/bin"
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			path = v
+		}
+	}
+	dirs := strings.Split(path, ":")
+	for i, d := range dirs {
+		if d == "" {
+			dirs[i] = "."
+		}
+	}
+	return dirs
+}
+
+func containsSlash(s string) bool { return strings.Contains(s, "/") }
