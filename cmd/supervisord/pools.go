@@ -26,7 +26,7 @@ type poolToAdd struct {
 }
 
 // makePools makes the dispatcher, the registry of jobs and the configured pools. The error names every pool that cannot be.
-func (i *instance) makePools(c *cli) ([]poolToAdd, error) {
+func (i *instance) makePools(ctx context.Context, c *cli) ([]poolToAdd, error) {
 	o := i.config
 	i.dispatcher = dispatch.New(dispatch.Options{
 		MaxQueuedBytes: o.Limits.MaxQueuedBytes, OutputBuffer: int(o.Limits.OutputBuffer), Log: i.log.Named("dispatch"),
@@ -50,7 +50,7 @@ func (i *instance) makePools(c *cli) ([]poolToAdd, error) {
 		pools = append(pools, poolToAdd{pool: pool, spec: poolSpec(p)})
 	}
 	if err := errors.Join(faulty...); err != nil {
-		i.dispatcher.Close(context.Background())
+		i.dispatcher.Close(ctx)
 		return nil, err
 	}
 	return pools, nil

@@ -90,7 +90,7 @@ func serve(ctx context.Context, c *cli, options config.LoadOptions) error {
 	if err := i.configure(c, options); err != nil {
 		return err
 	}
-	if err := i.start(c); err != nil {
+	if err := i.start(ctx, c); err != nil {
 		return err
 	}
 	return i.run(ctx, signals)
@@ -124,7 +124,7 @@ func (i *instance) configure(c *cli, options config.LoadOptions) error {
 }
 
 // start makes everything, from the listener to the pools; what it made before an error is taken back.
-func (i *instance) start(c *cli) (err error) {
+func (i *instance) start(ctx context.Context, c *cli) (err error) {
 	o := i.config
 	access, err := rpc.NewAccess(accessRules(o.Access), uint32(os.Geteuid())) //nolint:gosec // never negative on Linux
 	if err != nil {
@@ -133,7 +133,7 @@ func (i *instance) start(c *cli) (err error) {
 	if i.listener != nil {
 		i.socket, i.release = i.listener.Addr().String(), i.listener.Close // the file is systemd's
 	} else {
-		made, err := rpc.Listen(o.Socket.Path, o.Socket.FileMode(), o.Socket.Group)
+		made, err := rpc.Listen(o.Socket.Path, o.Socket.FileMode(), o.Socket.Group) //nolint:contextcheck // does not wait
 		if err != nil {
 			return err //nolint:wrapcheck // says what it is about
 		}
@@ -144,7 +144,7 @@ func (i *instance) start(c *cli) (err error) {
 			err = errors.Join(err, i.release())
 		}
 	}()
-	pools, err := i.makePools(c)
+	pools, err := i.makePools(ctx, c)
 	if err != nil {
 		return &configError{err: err}
 	}

@@ -67,7 +67,7 @@ func demoCount(ctx context.Context, job *worker.Job) iter.Seq2[any, error] {
 			return
 		}
 		pad := strings.Repeat("x", int(params.Pad))
-		var chunk []byte // sent, and so copied, before it is used again
+		var chunk []byte // encoded, and so copied, by each yield
 		for i := range params.Count {
 			if i > 0 && params.MS > 0 && !pause(ctx, params.MS) {
 				yield(nil, context.Cause(ctx))

@@ -1,8 +1,22 @@
 package outq
 
+import "time"
+
 // Set collects the queues that one goroutine has appended to, so that each is flushed once after all that one read
 // brought has been handled. The zero value is ready. It belongs to one goroutine.
-type Set struct{ queues []*Queue }
+type Set struct {
+	queues []*Queue
+	now    time.Time
+}
+
+// Now is the time at which the goroutine began to handle what it handles now: the clock is read once between two flushes,
+// for what one read has brought belongs to one moment.
+func (s *Set) Now() time.Time {
+	if s.now.IsZero() {
+		s.now = time.Now()
+	}
+	return s.now
+}
 
 // Add marks q to be flushed. Runs of messages go to the same few peers, so only the last few are compared: flushing a
 // queue twice costs little, searching a thousand does not.
@@ -22,5 +36,5 @@ func (s *Set) Flush() {
 		s.queues[i] = nil
 		q.Flush()
 	}
-	s.queues = s.queues[:0]
+	s.queues, s.now = s.queues[:0], time.Time{}
 }

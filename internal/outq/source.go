@@ -79,7 +79,7 @@ func (s *Source) settle() error {
 // try is called with the descriptor by the poller. It reports false for the poller to wait.
 func (s *Source) try(fd uintptr) bool {
 	for {
-		n, err := unix.Read(int(fd), s.p)
+		n, err := readNonblock(int(fd), s.p)
 		switch {
 		case err == nil:
 			s.n = n

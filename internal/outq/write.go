@@ -25,7 +25,7 @@ type attempt struct {
 // when it may block.
 func (a *attempt) write(fd uintptr) bool {
 	for {
-		n, err := unix.Write(int(fd), a.p)
+		n, err := writeNonblock(int(fd), a.p)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

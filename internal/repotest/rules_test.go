@@ -115,8 +115,16 @@ func TestFilesHaveOneRole(t *testing.T) {
 func TestNoTextNamesAMachineOrARegistry(t *testing.T) {
 	var words []string
 	for _, parts := range [][]string{
-		{"/wo", "rk/"}, {"..", "/shared"}, {"/tmp/", "team"}, {"DESIGN", ".md"}, {"STYLE", ".md"},
-		{"proxy.golang", ".org"}, {"sum.golang", ".org"}, {"registry.npm", "js.org"}, {"deb.debian", ".org"}, {"pypi", ".org"},
+		{"/wo", "rk/"},
+		{"..", "/shared"},
+		{"/tmp/", "team"},
+		{"DESIGN", ".md"},
+		{"STYLE", ".md"},
+		{"proxy.golang", ".org"},
+		{"sum.golang", ".org"},
+		{"registry.npm", "js.org"},
+		{"deb.debian", ".org"},
+		{"pypi", ".org"},
 		{"pythonhosted", ".org"},
 	} {
 		words = append(words, regexp.QuoteMeta(strings.Join(parts, "")))

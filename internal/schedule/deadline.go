@@ -32,6 +32,9 @@ func (m *Machine) arm(t *Task, due, since time.Time) {
 	m.due.push(t)
 }
 
+// Due is when a granted task must have ended, and the bound that says so; zero for never. It does not change until Ended.
+func (t *Task) Due() (time.Time, time.Duration) { return t.due, t.limit }
+
 // past reports whether a bound is over; a zero one never is.
 func past(due, now time.Time) bool { return !due.IsZero() && !due.After(now) }
 

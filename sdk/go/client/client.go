@@ -16,16 +16,27 @@ import (
 // lastWords is how long the reader goes on after a failed write: a daemon that refuses a connection says why and closes.
 const lastWords = time.Second
 
-// DefaultSocket is where a daemon is expected: $SUPERVISORD_SOCKET, else $XDG_RUNTIME_DIR/supervisord.sock for a user
-// other than root, else /run/supervisord/supervisord.sock.
+// DefaultSocket is where a daemon is expected: $SUPERVISORD_SOCKET, else, for a user other than root,
+// $XDG_RUNTIME_DIR/supervisord.sock unless only the system's is there, else /run/supervisord/supervisord.sock.
 func DefaultSocket() string {
+	const system = "/run/supervisord/supervisord.sock"
 	if path := os.Getenv("SUPERVISORD_SOCKET"); path != "" {
 		return path
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
-		return filepath.Join(dir, "supervisord.sock")
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" || os.Geteuid() == 0 {
+		return system
 	}
-	return "/run/supervisord/supervisord.sock"
+	own := filepath.Join(dir, "supervisord.sock")
+	if exists(system) && !exists(own) {
+		return system
+	}
+	return own
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path) //nolint:gosec // a look, no more, at a path of the user's own
+	return err == nil
 }
 
 // Client is a connection to a daemon. It is safe for concurrent use.

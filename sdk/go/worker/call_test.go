@@ -224,18 +224,28 @@ func TestMeta(t *testing.T) {
 	}
 }
 
+// A context of the job, and those made of it, know the deadline, and leave it to the daemon to end the job then.
 func TestDeadlineOfTheJob(t *testing.T) {
+	waiting := make(chan error)
 	w := worker.New()
 	w.Func("wait", func(ctx context.Context, _ *worker.Job) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, time.Hour)
+		defer cancel()
+		if until, ok := ctx.Deadline(); !ok || time.Until(until) > 0 {
+			return nil, fmt.Errorf("the deadline is %s", until)
+		}
+		waiting <- ctx.Err()
 		<-ctx.Done()
-		return nil, context.Cause(ctx)
+		return nil, ctx.Err()
 	})
 	d, _ := start(t, w)
-	for id, ms := range map[string]string{"a": "0", "b": "1"} {
-		d.send(&protocol.Execute{JobID: id, PluginName: "wait", Meta: json.RawMessage(`{"deadline_ms":` + ms + `}`)})
-		if r := d.result(id); r.Status != protocol.StatusError || r.Error != context.DeadlineExceeded.Error() {
-			t.Errorf("got %+v", r)
-		}
+	d.send(&protocol.Execute{JobID: "j", PluginName: "wait", Meta: json.RawMessage(`{"deadline_ms":0}`)})
+	if err := <-waiting; err != nil {
+		t.Errorf("the context has ended: %v", err)
+	}
+	d.send(&protocol.Cancel{JobID: "j"})
+	if r := d.result("j"); r.Status != protocol.StatusCancelled {
+		t.Errorf("got %+v", r)
 	}
 }
 

@@ -24,8 +24,8 @@
 //	fd 4 ◀─ output queue: what one read led to leaves in one write; a full pipe is waited for by one drain goroutine
 //
 // The kit announces every feature of the protocol: cancel (the job's context is cancelled), progress, log, metrics,
-// concurrent, request_id, meta (the deadline is the context's) and load_progress. How many jobs run at once is decided
-// by the pool's concurrency, which is 1 unless configured otherwise.
+// concurrent, request_id, meta (the context knows its deadline, and ends by the cancel that the daemon sends then) and
+// load_progress. How many jobs run at once is decided by the pool's concurrency, which is 1 unless configured otherwise.
 //
 // Concurrency: the reader goroutine never waits for the output, so a cancel is seen while the daemon takes no chunks;
 // only Job.Send waits. A first chunk leaves at once; chunks that follow within half a millisecond of the last write are

@@ -80,7 +80,7 @@ func newOutput(w io.Writer) *output {
 	}
 	o.try = func(fd uintptr) bool {
 		for {
-			o.tryN, o.tryErr = syscall.Write(int(fd), o.tryBuf)
+			o.tryN, o.tryErr = writeNonblock(int(fd), o.tryBuf)
 			if !errors.Is(o.tryErr, syscall.EINTR) {
 				return true
 			}

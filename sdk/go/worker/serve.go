@@ -130,7 +130,12 @@ var errStopped = errors.New("stopped")
 // read handles frames until the link ends. It is the only reader, and the only goroutine that runs inline functions.
 func (s *session) read(ctx context.Context) error {
 	// The daemon may send what it likes; the buffer grows with what has arrived, never by the announced length.
-	frames := protocol.NewFrameReader(s.in, math.MaxInt32)
+	frames := protocol.NewFrameReader(newInput(s.in, func() error {
+		if err := s.out.flush(); err != nil {
+			return fmt.Errorf("write to the daemon: %w", err)
+		}
+		return nil
+	}), math.MaxInt32)
 	for {
 		body, err := frames.Next()
 		if errors.Is(err, io.EOF) {
@@ -144,11 +149,6 @@ func (s *session) read(ctx context.Context) error {
 				return nil
 			}
 			return fmt.Errorf("worker: %w", err)
-		}
-		if !frames.Buffered() {
-			if err := s.out.flush(); err != nil {
-				return fmt.Errorf("worker: write to the daemon: %w", err)
-			}
 		}
 	}
 }
@@ -216,7 +216,7 @@ func (s *session) execute(ctx context.Context, body []byte) error {
 	}
 	go func() { // awaitIdle waits for it, as far as the function heeds its context
 		defer s.end(job)
-		value, err := job.runWithin()
+		value, err := job.runAlone()
 		s.answer(job.rawID, value, err)
 		runtime.Gosched() // let others that are ready answer in the same write
 		_ = s.out.flush() // the reader reports what is wrong with it
@@ -224,13 +224,11 @@ func (s *session) execute(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// runWithin runs the function of a job with a goroutine of its own, until its deadline.
-func (j *Job) runWithin() (payload, error) {
+// runAlone runs the function of a job with a goroutine of its own.
+func (j *Job) runAlone() (payload, error) {
 	defer j.cancel(nil)
 	if limit, ok := j.timeout(); ok {
-		var stop context.CancelFunc
-		j.ctx, stop = context.WithTimeout(j.ctx, limit)
-		defer stop()
+		j.ctx = deadlined{j.ctx, time.Now().Add(limit)}
 	}
 	value, err := j.plugin.run(j.ctx, j)
 	if err != nil && j.cancelled.Load() {
@@ -238,6 +236,16 @@ func (j *Job) runWithin() (payload, error) {
 	}
 	return value, err
 }
+
+// deadlined is a context that knows when its job's time is up. It ends by the cancel that the daemon sends then: a timer
+// of its own would race with that, and its winner would have the caller told that the job failed.
+type deadlined struct {
+	context.Context //nolint:containedctx // it is one
+	at              time.Time
+}
+
+// Deadline implements context.Context.
+func (d deadlined) Deadline() (time.Time, bool) { return d.at, true }
 
 // run calls the function and encodes what it returned. A panic is the job's error.
 func (p *plugin) run(ctx context.Context, job *Job) (value payload, err error) {
