@@ -99,6 +99,10 @@ func TestCancelLadder(t *testing.T) {
 				c.params = "{}"
 			}
 			j := f.run(inc, c.params)
+			if c.role == "frozen" {
+				f.expect("j1 chunk 0 {} false")
+				waitForState(t, inc.PID(), "T")
+			}
 			inc.Cancel("j1", c.force)
 			f.expect(c.events...)
 			f.nextUp()
@@ -195,10 +199,10 @@ func TestCancelBesideOthers(t *testing.T) {
 	})
 }
 
-// A job that holds its reader back: nothing is read until it is resumed, the process ends or is told to.
+// A job that holds its reader back: nothing is read until it is resumed or the process has ended.
 func TestPause(t *testing.T) {
 	begin := func(t *testing.T) (*fixture, *workers.Incarnation, *job) {
-		f := newFixture(t, nil, "stream")
+		f := newFixture(t, func(o *workers.Options) { o.StopTimeout = time.Millisecond }, "stream")
 		inc := f.up(0)
 		f.jobs++
 		j := &job{f: f, id: "j1", full: true}
@@ -219,9 +223,12 @@ func TestPause(t *testing.T) {
 		f.expect("j1 hold false", "j1 chunk 200016 bytes {} false", "j1 chunk 200016 bytes {} false", `j1 success {"streamed":true}`)
 	})
 	t.Run("stopped", func(t *testing.T) {
-		f, _, _ := begin(t)
+		f, _, j := begin(t)
 		f.pool.Stop(t.Context())
-		f.expect("down 1", "j1 chunk 200016 bytes {} false", "j1 chunk 200016 bytes {} false", `j1 success {"streamed":true}`, "ended gone")
+		f.expect("down 1", "j1 lost stopped", "ended gone")
+		if j.exit.How != protocol.HowTerminated {
+			t.Errorf("exit %+v", j.exit)
+		}
 	})
 	t.Run("killed", func(t *testing.T) {
 		f, inc, _ := begin(t)

@@ -284,6 +284,13 @@ func TestFailedStarts(t *testing.T) {
 			text: "not ready within 50ms",
 		},
 		{
+			name: "reads nothing", role: "forever", change: func(o *workers.Options) {
+				o.StartTimeout = 50 * time.Millisecond
+				o.Plugins = []workers.Plugin{{Name: "echo", Config: []byte(`"` + strings.Repeat("x", 1<<20) + `"`)}}
+			},
+			text: "not ready within 50ms",
+		},
+		{
 			name: "answer before ready", role: "frame-first", args: []string{`{"type":"stream_chunk","job_id":"a","chunk":1}`},
 			text: `protocol error: stream_chunk message before ready: "{\"type\":`,
 		},
@@ -338,17 +345,32 @@ func TestLoadProgress(t *testing.T) {
 	})
 }
 
-// A process of another session that holds the pipes open delays nothing for long.
+// Processes that a worker has started end with it; one that has left its group and holds the pipes delays nothing for
+// long.
 func TestGrandchild(t *testing.T) {
-	f := newFixture(t, nil, "grandchild")
-	f.run(f.up(0), "{}")
-	chunk := strings.Fields(f.next())
-	pid, err := strconv.Atoi(chunk[2])
-	if err != nil {
-		t.Fatalf("%q: %v", chunk, err)
+	begin := func(t *testing.T, args ...string) (pid int) {
+		f := newFixture(t, nil, "grandchild", args...)
+		f.run(f.up(0), "{}")
+		var chunk string
+		events := []string{f.next(), f.next(), f.next()}
+		for _, e := range events {
+			if s, ok := strings.CutPrefix(e, "j1 chunk "); ok {
+				chunk, _, _ = strings.Cut(s, " ")
+			}
+		}
+		f.expect("ended gone")
+		pid, err := strconv.Atoi(chunk)
+		if err != nil {
+			t.Fatalf("events %q: %v", events, err)
+		}
+		return pid
 	}
-	f.expect("down 1", "j1 lost exit", "ended gone")
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Error(err)
-	}
+	t.Run("in its group", func(t *testing.T) {
+		waitForState(t, begin(t), "Z")
+	})
+	t.Run("in another session", func(t *testing.T) {
+		if err := syscall.Kill(begin(t, "session"), syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -195,6 +195,20 @@ func (f *fixture) run(inc *workers.Incarnation, params string) *job {
 	return j
 }
 
+// waitForState waits until a process is in a state, by its letter in proc(5), or gone. No event tells of it.
+func waitForState(t *testing.T, pid int, state string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") "+state+" ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d is not in state %s: %s", pid, state, stat)
+		}
+	}
+}
+
 // job tells the fixture what it is told.
 type job struct {
 	f    *fixture

@@ -35,9 +35,6 @@ type Incarnation struct {
 	readers sync.WaitGroup
 	// exit is closed when the process has ended.
 	exit chan struct{}
-	// released is closed by the owner, once, when the link must be read whatever its jobs say.
-	released    chan struct{}
-	releaseOnce sync.Once
 
 	// Set by the link's reader before it mails ready, immutable after that.
 	ready    *protocol.Ready
@@ -274,8 +271,7 @@ func (w *Worker) begin() (*Incarnation, error) {
 	inc := &Incarnation{
 		worker: w, number: w.number, pid: proc.pid, proc: proc,
 		log:  w.log.With(zap.Uint64("incarnation", w.number), zap.Int("pid", proc.pid)),
-		exit: make(chan struct{}), released: make(chan struct{}),
-		jobs: make(map[string]held),
+		exit: make(chan struct{}), jobs: make(map[string]held),
 	}
 	inc.output = &output{log: inc.log, job: inc.soleJob}
 	inc.queue = outq.New(proc.in, outq.Options{Keep: keepBuffer, Failed: inc.cannotWrite})
@@ -291,8 +287,6 @@ func (w *Worker) begin() (*Incarnation, error) {
 	inc.readers.Go(inc.link.run)
 	return inc, nil
 }
-
-func (i *Incarnation) release() { i.releaseOnce.Do(func() { close(i.released) }) }
 
 // closeRequests ends the requests once all that is queued has been written.
 func (i *Incarnation) closeRequests() {
@@ -314,7 +308,6 @@ func (i *Incarnation) cannotWrite(err error) {
 // finish takes what the process left in its pipes, reaps it and frees all that it had. The process has ended.
 func (i *Incarnation) finish() (*os.ProcessState, error) {
 	i.proc.kill() // what is left of its group
-	i.release()
 	i.queue.End()
 	i.proc.drainUntil(time.Now().Add(drainTime))
 	i.readers.Wait()

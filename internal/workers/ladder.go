@@ -61,7 +61,6 @@ func (w *Worker) ask() {
 		return
 	}
 	w.rung = rungAsked
-	w.inc.release()
 	w.inc.sendStop()
 	w.inc.queue.Flush()
 	w.inc.closeRequests()

@@ -208,15 +208,13 @@ func (l *link) chunk(id, chunk, metadata []byte, final bool) {
 }
 
 // pause waits for room. The process, whose only job this is, will wait in write(2). Execute ends the pause, for the sake
-// of the job that it adds.
+// of the job that it adds; so does the end of the process, after which there is no more to come than what is in the pipe.
 func (l *link) pause(job Job) {
 	l.set.Flush()
 	l.paused.Store(true)
 	defer l.paused.Store(false)
 	for l.inc.isAlone() {
 		select {
-		case <-l.inc.released:
-			return
 		case <-l.inc.exit:
 			return
 		default:
@@ -226,8 +224,6 @@ func (l *link) pause(job Job) {
 		}
 		select {
 		case <-l.resume: // of this hold or of an earlier one: Hold knows
-		case <-l.inc.released:
-			return
 		case <-l.inc.exit:
 			return
 		}

@@ -56,7 +56,7 @@ func linkOver(tb testing.TB, jobs ...*sinkJob) (w *os.File) {
 	worker := &Worker{pool: &Pool{}, mail: newMailbox()}
 	inc := &Incarnation{
 		worker: worker, proc: &process{out: r}, log: zap.NewNop(), jobs: map[string]held{}, capacity: 8,
-		exit: make(chan struct{}), released: make(chan struct{}),
+		exit: make(chan struct{}),
 	}
 	for _, j := range jobs {
 		inc.jobs[j.id] = held{job: j, id: j.id, linkID: j.id}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -233,15 +234,50 @@ func TestNoise(t *testing.T) {
 	}
 }
 
-// A pool is stopped while its process is starting.
+// A pool is stopped at any moment of a start.
 func TestStopWhileStarting(t *testing.T) {
-	f := newFixture(t, nil, "never-ready")
-	f.pool.Start(0)
-	f.pool.Stop(t.Context())
-	for _, e := range f.take() {
-		if e != "ended gone" {
-			t.Errorf("event %q", e)
+	for i := range 20 {
+		f := newFixture(t, func(o *workers.Options) { o.MaxWorkers = 3 }, "echo")
+		for slot := range 3 {
+			f.pool.Start(slot)
 		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+		<-ctx.Done()
+		cancel()
+		f.pool.Stop(ctx)
+		for _, w := range f.pool.List() {
+			if w.State != protocol.WorkerStopped || w.PID != 0 {
+				t.Errorf("worker %+v", w)
+			}
+		}
+		if s := f.pool.Status(); s.State != protocol.PoolStopped {
+			t.Errorf("status %+v", s)
+		}
+	}
+}
+
+// What a worker says for the log.
+func TestWorkerLog(t *testing.T) {
+	f := newFixture(t, nil, "frame",
+		`{"type":"log","level":"warn","message":"low\nmemory","job_id":"{id}","fields":{"free":1}}`,
+		`{"type":"metric","name":"tokens","value":12.5,"job_id":"{id}"}`, `{"type":"log","message":"m","job_id":"another"}`,
+		`{"type":"error","error":"first"}`, `{"type":"error","error":"second"}`,
+		`{"type":"result","job_id":"{id}","status":"success"}`)
+	f.run(f.up(0), "{}")
+	f.expect("j1 success ")
+	var got []string
+	for _, e := range f.logs.All() {
+		m := e.ContextMap()
+		if e.Message == "worker log" || e.Message == "worker metric" || e.Message == "worker reports a fatal error" {
+			got = append(got, fmt.Sprintf("%s %s %q %v %v %v %v", e.Level, e.Message, m["text"], m["fields"], m["name"], m["value"], m["job"]))
+		}
+	}
+	want := []string{
+		`warn worker log "low\nmemory" {"free":1} <nil> <nil> j1`, `debug worker metric %!q(<nil>) <nil> tokens 12.5 j1`,
+		`info worker log "m" <nil> <nil> <nil> <nil>`, `warn worker reports a fatal error "first" <nil> <nil> <nil> <nil>`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("logged %q, want %q", got, want)
 	}
 }
 
@@ -259,7 +295,7 @@ func TestStopLadder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, func(o *workers.Options) { o.StopTimeout = c.timeout }, "deaf")
-			j := f.run(f.up(0), "{}")
+			j := f.run(f.up(0), `{"unread":"`+strings.Repeat("x", 1<<20)+`"}`)
 			ctx, cancel := c.ctx(t.Context())
 			defer cancel()
 			f.pool.Stop(ctx)

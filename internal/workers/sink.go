@@ -35,7 +35,7 @@ const (
 // Unresponsive, which are called by the worker's owner; all of them without any lock. They must not block: what they
 // append to queues is flushed with set. After Result or Lost nothing is called any more.
 type Job interface {
-	// ID is the id by which clients know the job.
+	// ID is the id by which clients know the job. Execute calls it, so it takes no lock that Execute's caller has.
 	ID() string
 	// Chunk passes on a piece of the job's stream; the slices, JSON texts without raw newlines, are valid during the
 	// call. metadata is never nil. True asks the reader to wait for room: see Hold.

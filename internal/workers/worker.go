@@ -219,7 +219,7 @@ func (w *Worker) start() {
 	}
 	w.inc = inc
 	w.apply(evSpawned)
-	inc.log.Info("worker started", zap.Strings("command", w.pool.opts.Command))
+	inc.log.Info("worker started", zap.String("program", w.pool.opts.Command[0]))
 	w.armStart()
 	if err := inc.sendInit(); err != nil {
 		w.condemn(doom{kind: endCrashed, cause: protocol.CauseStartFailed, message: oneLine(err.Error())})

@@ -92,10 +92,10 @@ var builtin = map[string]Role{
 		l.Ready(args...)
 		Forever()
 	},
-	// frozen stops itself with SIGSTOP when a job comes.
+	// frozen stops itself with SIGSTOP when a job comes, after a chunk.
 	"frozen": func(l *Link, _ []string) {
 		l.Ready()
-		l.Job()
+		l.Chunk(l.Job(), "0")
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 		Forever()
 	},
@@ -142,9 +142,11 @@ var builtin = map[string]Role{
 		_ = syscall.Close(number(args, 0))
 		Forever()
 	},
-	// grandchild leaves a process of its own session behind that holds all pipes, and dies in the middle of its first
-	// job. The pid of that process is its first chunk.
+	// grandchild leaves a process behind that holds all pipes, with the argument "session" in a session of its own, and
+	// dies in the middle of its first job. The pid of that process is its first chunk.
 	"grandchild": grandchild,
+	// forever does nothing until a signal ends it.
+	"forever": func(*Link, []string) { Forever() },
 	// noise writes as many lines as the argument says to stdout and stderr, then a long one without an end, and then
 	// serves as echo does.
 	"noise": func(l *Link, args []string) {
@@ -256,14 +258,12 @@ func concurrent(l *Link, _ []string) {
 }
 
 func grandchild(l *Link, args []string) {
-	if len(args) > 0 { // the grandchild
-		Forever()
-	}
 	l.Ready()
 	job := l.Job()
-	argv, env := Command("grandchild", "self")
+	argv, env := Command("forever")
 	attr := &syscall.ProcAttr{
-		Env: env, Files: []uintptr{0, 1, 2, protocol.FDRequests, protocol.FDResponses}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Env: env, Files: []uintptr{0, 1, 2, protocol.FDRequests, protocol.FDResponses},
+		Sys: &syscall.SysProcAttr{Setsid: slices.Contains(args, "session")},
 	}
 	pid, err := syscall.ForkExec(argv[0], argv, attr) //nolint:gosec // this program itself
 	if err != nil {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Union
@@ -9,6 +10,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Union
 from . import frames
 from ._link import Writer
 
+_KIT = os.path.dirname(__file__)
 _RETRIABLE = ("transient", "resource")
 
 
@@ -157,10 +159,10 @@ def error_result(job_id: str, error: BaseException) -> bytes:
 
 def error_info(error: BaseException) -> Dict[str, Any]:
     """error_info as the worker protocol has it, for any exception."""
-    import traceback
-
-    lines: List[str] = traceback.format_exception(type(error), error, error.__traceback__)
-    info: Dict[str, Any] = {"traceback": "".join(lines)[-16384:]}
+    info: Dict[str, Any] = {}
+    # Where the code found the caller's mistake is of no use to the caller.
+    if not (isinstance(error, PluginError) and error.category == "user_input"):
+        info["traceback"] = _traceback(error)
     if isinstance(error, PluginError):
         info.update(category=error.category, retriable=error.retriable)
         if error.retry_after_seconds is not None:
@@ -176,3 +178,14 @@ def error_info(error: BaseException) -> Dict[str, Any]:
         category = "transient"
     info.update(category=category, retriable=category in _RETRIABLE)
     return info
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback's end, without the frames of this kit that led into the plugin."""
+    import traceback
+
+    begin = error.__traceback__
+    while begin is not None and os.path.dirname(begin.tb_frame.f_code.co_filename) == _KIT:
+        begin = begin.tb_next
+    lines: List[str] = traceback.format_exception(type(error), error, begin or error.__traceback__)
+    return "".join(lines)[-16384:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
 from typing import Any, Awaitable, Callable, Coroutine, Dict, List
 
 from supervisord import client as kit
@@ -323,9 +324,12 @@ class AsyncStreamTest(FakeDaemonTest):
                 client.stream("p")  # never begun, so there is nothing to hang up
                 stream = client.stream("p")
                 await stream.__anext__()
-                del stream
-                gc.collect()
+                with warnings.catch_warnings(record=True) as told:
+                    warnings.simplefilter("always")
+                    del stream
+                    gc.collect()
                 self.assertIsNone(await happened(left))
+                self.assertEqual(told, [])  # no unclosed transport
 
         self.serve(daemon)
         run(test())

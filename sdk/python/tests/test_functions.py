@@ -167,7 +167,11 @@ class FunctionsTest(WorkerTest):
                 _, result = self.worker.call("fail", how=how)
                 info = result["error_info"]
                 self.assertEqual((result["status"], result["error"], info["category"], info["retriable"]), ("error", error, category, retriable))
-                self.assertIn("Traceback", info["traceback"])
+                if category == "user_input":
+                    self.assertNotIn("traceback", info)
+                else:
+                    self.assertIn("in fail\n", info["traceback"])
+                    self.assertNotIn("_engine.py", info["traceback"])
                 self.assertNotIn("data", result)
                 if how == "plugin":
                     self.assertEqual(info["retry_after_seconds"], 2)
