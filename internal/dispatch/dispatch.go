@@ -61,7 +61,7 @@ type slotKey struct {
 }
 
 // Settled is closed once every worker that a pool wants to have at least is ready or has been given up. It is called
-// after the pools were added.
+// after the pools were added; those that are added later do not count.
 func (d *Dispatcher) Settled() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -81,7 +81,12 @@ func (d *Dispatcher) settleLocked(poolName string, slot int) {
 		return
 	}
 	delete(d.unsettled, key)
-	if len(d.unsettled) == 0 && d.settled != nil {
+	if len(d.unsettled) > 0 || d.settled == nil {
+		return
+	}
+	select {
+	case <-d.settled: // before another pool was added
+	default:
 		close(d.settled)
 	}
 }
@@ -238,7 +243,8 @@ func (d *Dispatcher) tick() {
 	}
 }
 
-// Drain refuses new jobs from now on and waits until those there are have ended, or ctx has.
+// Drain refuses new jobs from now on and waits until those there are have left their workers, or ctx has ended. The last
+// answers may come a moment later; Close waits for them.
 func (d *Dispatcher) Drain(ctx context.Context) error {
 	d.mu.Lock()
 	if d.drained == nil {

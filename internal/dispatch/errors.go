@@ -97,11 +97,9 @@ func (d *Dispatcher) offeringLocked(plugin, poolName string) *pool {
 			return p
 		}
 	}
-	if len(d.pools) > 0 { // one that has not said yet what it offers
-		for _, p := range d.pools {
-			if len(p.spec.Plugins) == 0 && len(p.told) == 0 {
-				return p
-			}
+	for _, p := range d.pools { // one that has not said yet what it offers
+		if len(p.spec.Plugins) == 0 && len(p.told) == 0 {
+			return p
 		}
 	}
 	return nil

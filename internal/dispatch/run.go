@@ -77,8 +77,8 @@ func (r *run) grant(now time.Time, set *outq.Set) bool {
 	at := r.task.Worker().Owner.(*place) //nolint:forcetypeassert // set by WorkerUp
 	j := r.job
 	e := workers.Execution{LinkID: j.LinkID, Plugin: j.Plugin, Stream: j.Stream, Params: j.Params, Metadata: j.Metadata}
-	if !r.task.Deadline.IsZero() {
-		e.DeadlineMS = protocol.Milliseconds(max(0, r.task.Deadline.Sub(now)))
+	if due, _ := r.task.Due(); !due.IsZero() {
+		e.DeadlineMS = protocol.Milliseconds(max(0, due.Sub(now)))
 	}
 	r.at, r.started = at, now
 	j.Running(at.WorkerID(), at.Number(), at.PID(), now)
@@ -90,7 +90,8 @@ func (r *run) grant(now time.Time, set *outq.Set) bool {
 	return false
 }
 
-// release tells the scheduler that the job no longer occupies its worker.
+// release tells the scheduler that the job no longer occupies its worker. It comes before the answer, so that whoever has
+// that finds the worker free; the run may be another job's afterwards.
 func (r *run) release(now time.Time, set *outq.Set) {
 	d := r.d
 	d.mu.Lock()
@@ -127,9 +128,15 @@ func (r *run) Progress(progress, message []byte, set *outq.Set) {
 
 // Result implements workers.Job.
 func (r *run) Result(res *workers.Result, set *outq.Set) {
-	now := time.Now()
-	r.job.Finish(res.Data, resultError(res), protocol.EndedByResult, protocol.HowCooperative, now, set)
+	now := set.Now()
+	err := resultError(res)
+	if due, limit := r.task.Due(); err != nil && !due.IsZero() && !now.Before(due) {
+		// The worker saw the deadline pass before the timer here did; what it says of that is not what happened.
+		r.job.End(deadlineEnding(protocol.PhaseRun, limit))
+	}
+	j := r.job
 	r.release(now, set)
+	j.Finish(res.Data, err, protocol.EndedByResult, protocol.HowCooperative, now, set)
 }
 
 // Unresponsive implements workers.Job.
@@ -146,6 +153,7 @@ func (r *run) Lost(exit *workers.Exit, set *outq.Set) {
 	}
 	err := exit.Error(r.at.WorkerID())
 	err.Data.Chunks = new(r.job.Chunks())
-	r.job.Finish(nil, err, string(exit.Cause), how, now, set)
+	j := r.job
 	r.release(now, set)
+	j.Finish(nil, err, string(exit.Cause), how, now, set)
 }

@@ -44,12 +44,12 @@ func (j *Job) Ending() bool {
 }
 
 func (e *Ending) wireError(how protocol.How, chunks int64) *protocol.Error {
-	switch e.Code {
-	case protocol.CodeDeadlineExceeded:
+	if e.Code == protocol.CodeDeadlineExceeded {
 		err := protocol.NewError(e.Code, fmt.Sprintf("deadline of %v exceeded in phase %s", e.Limit, e.Phase))
 		err.Data.Phase, err.Data.LimitMS, err.Data.Chunks = e.Phase, protocol.Milliseconds(e.Limit), &chunks
 		return err
-	case protocol.CodeClientTooSlow:
+	}
+	if e.Code == protocol.CodeClientTooSlow {
 		err := protocol.NewError(e.Code, "client does not read its stream")
 		err.Data.Buffered = &e.Buffered
 		return err

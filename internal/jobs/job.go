@@ -56,9 +56,9 @@ type Holder interface {
 type Flow uint8
 
 const (
-	// Flowing: go on.
+	// Flowing says: go on.
 	Flowing Flow = iota
-	// Full: the backlog has reached its limit. The chunk was taken.
+	// Full says that the backlog has reached its limit. The chunk was taken.
 	Full
 )
 
@@ -295,6 +295,7 @@ func (j *Job) Finish(data []byte, err *protocol.Error, endedBy string, how proto
 		j.backlog = backlog{}
 	}
 	j.releaseLocked()
+	j.registry.ended(j, before, j.status) // before the answer, after which a caller may use his id again
 	if j.caller != nil {
 		if j.backlog.empty() {
 			j.answerLocked(data, set)
@@ -305,7 +306,6 @@ func (j *Job) Finish(data []byte, err *protocol.Error, endedBy string, how proto
 	if j.done != nil {
 		close(j.done)
 	}
-	j.registry.ended(j, before, j.status)
 	return true
 }
 

@@ -53,7 +53,7 @@ type chosenID struct {
 // New makes an empty registry.
 func New(o Options) *Registry {
 	var boot [4]byte
-	rand.Read(boot[:]) //nolint:errcheck // never fails
+	rand.Read(boot[:]) // never fails
 	return &Registry{opts: o, boot: hex.EncodeToString(boot[:]), live: map[uint64]*Job{}, chosen: map[chosenID]*Job{}}
 }
 
@@ -187,7 +187,8 @@ func (c *counters) ended(before, now protocol.JobStatus) {
 		c.completed.Add(1)
 	case protocol.JobFailed:
 		c.failed.Add(1)
-	default:
+	case protocol.JobCancelled:
 		c.cancelled.Add(1)
+	case protocol.JobPending, protocol.JobRunning: // no end
 	}
 }

@@ -366,3 +366,18 @@ func TestStallOnRealDescriptors(t *testing.T) {
 		})
 	}
 }
+
+func TestLost(t *testing.T) {
+	w, _ := socketpair(t)
+	q := outq.New(w, outq.Options{})
+	q.Append([]byte("message"))
+	if q.Lost() != 0 {
+		t.Error("something is lost before the end")
+	}
+	q.End()
+	q.End()
+	if q.Lost() != 7 || q.Size() != 0 {
+		t.Errorf("%d bytes are lost, %d queued", q.Lost(), q.Size())
+	}
+	finish(t, q, w)
+}

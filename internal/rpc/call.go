@@ -3,7 +3,6 @@ package rpc
 import (
 	"fmt"
 	"strconv"
-	"time"
 
 	"supervisord/internal/outq"
 	"supervisord/protocol"
@@ -31,7 +30,7 @@ var _ Caller = (*call)(nil)
 // execute begins a job. It is the reader goroutine's.
 func (c *conn) execute(r *request, to reply) {
 	k := &call{reply: to, c: c}
-	x := Execution{UID: c.peer.UID, PID: c.peer.PID, Created: time.Now()}
+	x := Execution{UID: c.peer.UID, PID: c.peer.PID, Created: c.set.Now()}
 	if err := parseExecute(r.params, &x, k); err != nil {
 		c.answerError(&to, err, &c.set)
 		return
@@ -131,7 +130,7 @@ func (k *call) Done(data []byte, chunks int64, err *protocol.Error, set *outq.Se
 	c.answer(&k.reply, func(b []byte) []byte {
 		b = append(append(b, `"result":{"job_id":"`...), k.job.JobID()...)
 		b = append(b, `","status":"success","data":`...)
-		if data == nil {
+		if len(data) == 0 {
 			b = append(b, "{}"...)
 		}
 		b = append(append(b, data...), `,"chunks":`...)

@@ -170,7 +170,10 @@ func parseExecute(params []byte, x *Execution, k *call) *protocol.Error {
 	if x.Metadata != nil {
 		from := len(kept)
 		kept = appendPayload(kept, x.Metadata)
-		x.Params, x.Metadata = kept[:len(x.Params):len(x.Params)], kept[from:]
+		x.Metadata = kept[from:]
+		if x.Params != nil {
+			x.Params = kept[:from:from]
+		}
 	}
 	return nil
 }
@@ -218,5 +221,5 @@ func takeMilliseconds(to *time.Duration, value []byte) bool {
 
 // isInteger reports whether a JSON number is written without fraction and exponent.
 func isInteger(value []byte) bool {
-	return (value[0] == '-' || (value[0] >= '0' && value[0] <= '9')) && bytes.IndexAny(value, ".eE") < 0
+	return (value[0] == '-' || (value[0] >= '0' && value[0] <= '9')) && !bytes.ContainsAny(value, ".eE")
 }

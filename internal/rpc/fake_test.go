@@ -23,6 +23,7 @@ type backend struct {
 	made    int
 	answers int    // calls of Done
 	left    int    // calls of Leave
+	told    int    // calls of Plugins
 	panics  string // what Plugins panics with, unless empty
 	plugins []protocol.Plugin
 	slow    func(*job, string, bool) // what Cancel does instead of ending the job
@@ -71,6 +72,7 @@ func (b *backend) Find(id string, uid uint32, admin bool) rpc.Job {
 func (b *backend) Plugins() []protocol.Plugin {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.told++
 	if b.panics != "" {
 		panic(b.panics)
 	}
@@ -82,6 +84,20 @@ func (b *backend) Workers() []protocol.Worker { return []protocol.Worker{} }
 
 func (b *backend) Status() protocol.DaemonStatus {
 	return protocol.DaemonStatus{State: protocol.DaemonReady, Version: "1.2.3", Pools: []protocol.Pool{}, TreeKill: protocol.TreeKillCgroup}
+}
+
+// offer sets what Plugins tells.
+func (b *backend) offer(plugins ...protocol.Plugin) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.plugins = plugins
+}
+
+// tellings is how often Plugins was asked.
+func (b *backend) tellings() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.told
 }
 
 // counts are how many jobs were made, answered and left.
@@ -120,7 +136,7 @@ func (j *job) Start(set *outq.Set) {
 	case "spell":
 		if j.x.Stream {
 			for _, letter := range "hi" {
-				j.chunk(fmt.Sprintf("%q", letter), set)
+				j.chunk(`"`+string(letter)+`"`, set)
 			}
 		}
 		j.finish(nil, nil, set)
@@ -287,4 +303,14 @@ func (b *backend) want(t testing.TB, j *job, what string) event {
 		t.Fatalf("%s of %s, want %s of %s", e.what, e.job.id, what, j.id)
 	}
 	return e
+}
+
+// direct passes a chunk on as it is.
+func (j *job) direct(chunk, metadata string, final bool) {
+	var set outq.Set
+	j.mu.Lock()
+	j.chunks++
+	j.caller.Chunk(j.chunks-1, []byte(chunk), []byte(metadata), final, &set)
+	j.mu.Unlock()
+	set.Flush()
 }

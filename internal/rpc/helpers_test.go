@@ -102,7 +102,7 @@ func start(t testing.TB, change ...func(*rpc.Options)) *daemon {
 // socketPath is a path for a socket in a short directory, which others may pass.
 func socketPath(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sv") //nolint:usetesting // that is too long for a socket
+	dir, err := os.MkdirTemp("", "sv")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,14 +142,6 @@ func newClient(t testing.TB, nc *net.UnixConn) *client {
 func (c *client) send(parts ...string) {
 	c.t.Helper()
 	if _, err := io.WriteString(c.nc, strings.Join(parts, "")); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// tell writes bytes to a peer that may have ended the connection.
-func (c *client) tell(b string) {
-	c.t.Helper()
-	if _, err := io.WriteString(c.nc, b); err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
 		c.t.Fatal(err)
 	}
 }
@@ -221,6 +213,17 @@ func (c *client) ping() {
 	c.t.Helper()
 	c.send(`{"jsonrpc":"2.0","id":"ping","method":"daemon.ping"}`)
 	c.want(`{"jsonrpc":"2.0","id":"ping","result":{}}`)
+}
+
+// alone returns when the daemon has no other connection any more.
+func (c *client) alone() {
+	c.t.Helper()
+	for {
+		c.send(call(`"status"`, "daemon.status", ""))
+		if strings.Contains(c.line(), `"connections":1,`) {
+			return
+		}
+	}
 }
 
 // call is a request of a method.

@@ -217,7 +217,8 @@ func checkReplaceable(path, short string) error {
 	case st.Mode()&os.ModeSocket == 0:
 		return errors.New("there is something else than a socket, which is not removed")
 	}
-	nc, err := net.DialTimeout("unix", short, time.Second)
+	dialer := net.Dialer{Timeout: time.Second}
+	nc, err := dialer.DialContext(context.Background(), "unix", short)
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, fs.ErrNotExist):
 		return nil // nobody listens: a daemon that was killed left it behind

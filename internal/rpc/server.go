@@ -44,7 +44,8 @@ type Server struct {
 	opts   Options
 	served []string // methods
 	users  users
-	cut    chan struct{} // closed when connections are to end at once
+	cut    chan struct{} // closed by cutOff when connections are to end at once
+	cutOff func()
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
@@ -57,7 +58,9 @@ func New(o Options) (*Server, error) {
 	if o.MaxMessage < 1 || o.OutputBuffer < 1 || o.Access == nil || o.Backend == nil || o.Log == nil {
 		return nil, errors.New("a server needs a message size, an output buffer, access rules, a backend and a logger")
 	}
-	return &Server{opts: o, served: served(), conns: map[*conn]struct{}{}, cut: make(chan struct{})}, nil
+	s := &Server{opts: o, served: served(), conns: map[*conn]struct{}{}, cut: make(chan struct{})}
+	s.cutOff = sync.OnceFunc(func() { close(s.cut) })
+	return s, nil
 }
 
 // Accepting again is tried after acceptPause when the daemon is short of descriptors or memory, and then less and less
@@ -144,7 +147,7 @@ func (s *Server) connections() int {
 }
 
 // Close reads no more requests, sends what is answered already, and ends all connections; those that do not take their
-// answers before ctx has ended are cut. The listener is its owner's.
+// answers before ctx has ended are cut. The listener is its owner's. It may be called again.
 func (s *Server) Close(ctx context.Context) {
 	s.mu.Lock()
 	s.closing = true
@@ -155,7 +158,7 @@ func (s *Server) Close(ctx context.Context) {
 	cut := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(cut)
-		close(s.cut)
+		s.cutOff()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for c := range s.conns {
@@ -164,7 +167,7 @@ func (s *Server) Close(ctx context.Context) {
 	})
 	s.serving.Wait()
 	if stop() {
-		close(s.cut)
+		s.cutOff()
 	} else {
 		<-cut
 	}

@@ -1,0 +1,189 @@
+package dispatch_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"supervisord/internal/workers/workertest"
+	"supervisord/protocol"
+)
+
+// roles are those that only the tests of this package need.
+var roles = map[string]workertest.Role{
+	// actor does what a job's params say; see acts.
+	"actor": func(l *workertest.Link, args []string) {
+		l.Ready(args...)
+		l.Serve(func(job *protocol.Execute) { act(l, job) })
+	},
+	// named says which pool and plugin a job came to. Its arguments are the plugins that it has loaded and those that it
+	// tells of, separated by commas; without any it is all that init names.
+	"named": func(l *workertest.Link, args []string) {
+		init, ok := l.Next().(*protocol.Init)
+		if !ok {
+			panic("no init")
+		}
+		ready := &protocol.Ready{Protocol: protocol.Version}
+		if len(args) == 0 {
+			for name := range init.PluginConfigs {
+				ready.LoadedPlugins = append(ready.LoadedPlugins, name)
+			}
+		} else {
+			ready.LoadedPlugins = strings.Split(args[0], ",")
+			for name := range strings.SplitSeq(args[1], ",") {
+				ready.Plugins = append(ready.Plugins, protocol.PluginInfo{Name: name, Streaming: true, Description: "about " + name})
+			}
+		}
+		l.Send(ready)
+		l.Serve(func(job *protocol.Execute) { l.Succeed(job, strconv.Quote(init.Pool+" "+job.PluginName)) })
+	},
+	// flood takes many jobs at once. One with the param "flood" sends chunks until it is cancelled; others are answered.
+	"flood": flood,
+	// late takes many jobs at once and answers them when they are cancelled, after the time of its argument.
+	"late": func(l *workertest.Link, args []string) {
+		after, err := time.ParseDuration(args[0])
+		if err != nil {
+			panic(err)
+		}
+		l.Ready(protocol.FeatureCancel, protocol.FeatureConcurrent)
+		for {
+			switch m := l.Next().(type) {
+			case *protocol.Cancel:
+				time.AfterFunc(after, func() {
+					l.Send(&protocol.Result{JobID: m.JobID, Status: protocol.StatusCancelled})
+				})
+			case *protocol.Stop:
+				return
+			}
+		}
+	},
+	// needs-file exits at start with status 1 until there is the file of its argument, then it is an actor.
+	"needs-file": func(l *workertest.Link, args []string) {
+		if _, err := os.Stat(args[0]); err != nil {
+			_, _ = os.Stderr.WriteString("no weights yet\n")
+			unix.Exit(1)
+		}
+		l.Ready()
+		l.Serve(func(job *protocol.Execute) { act(l, job) })
+	},
+}
+
+// acts are the params of a job of an actor, in the order in which it does them. It answers with its params.
+type acts struct {
+	Deaf   bool   // ignores SIGTERM from now on
+	Stderr string // says a line
+	Chunks int    // sends so many
+	Pad    int    // and makes each so much longer
+	Gate   string // waits until the gate of this path is opened
+	Hang   bool   // does nothing more
+	Signal int    // kills itself
+	Exit   int    // exits
+	Raw    string // sends a frame
+	Big    int    // answers with so many bytes
+}
+
+func act(l *workertest.Link, job *protocol.Execute) {
+	var a acts
+	if err := json.Unmarshal(job.Params, &a); err != nil {
+		panic(err)
+	}
+	if a.Deaf {
+		signal.Ignore(syscall.SIGTERM)
+	}
+	if a.Stderr != "" {
+		_, _ = os.Stderr.WriteString(a.Stderr + "\n")
+	}
+	for i := range a.Chunks {
+		l.Chunk(job, strconv.Quote(strconv.Itoa(i)+strings.Repeat("x", a.Pad)))
+	}
+	if a.Gate != "" {
+		f, err := os.Open(a.Gate)
+		if err != nil {
+			panic(err)
+		}
+		_ = f.Close()
+	}
+	switch {
+	case a.Hang:
+		workertest.Forever()
+	case a.Signal > 0:
+		_ = syscall.Kill(os.Getpid(), syscall.Signal(a.Signal))
+		workertest.Forever()
+	case a.Exit > 0:
+		unix.Exit(a.Exit)
+	case a.Raw != "":
+		l.Frame([]byte(strings.ReplaceAll(a.Raw, "ID", job.JobID)))
+	case a.Big > 0:
+		l.Succeed(job, strconv.Quote(strings.Repeat("x", a.Big)))
+		return
+	}
+	l.Succeed(job, string(job.Params))
+}
+
+// gate is a fifo at which a job waits until somebody opens it.
+type gate string
+
+func newGate(t *testing.T) gate {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := dir + "/gate"
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return gate(path)
+}
+
+// params are those of a job that waits at the gate, and has said so by a chunk before.
+func (g gate) params() string { return `{"chunks":1,"gate":"` + string(g) + `"}` }
+
+// open lets the job that waits go on.
+func (g gate) open(t *testing.T) {
+	t.Helper()
+	f, err := os.OpenFile(string(g), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+}
+
+func flood(l *workertest.Link, _ []string) {
+	l.Ready(protocol.FeatureCancel, protocol.FeatureConcurrent)
+	stops := map[string]chan struct{}{}
+	for {
+		switch m := l.Next().(type) {
+		case *protocol.Execute:
+			if !strings.Contains(string(m.Params), "flood") {
+				l.Succeed(m, string(m.Params))
+				continue
+			}
+			stop := make(chan struct{})
+			stops[m.JobID] = stop
+			go func() {
+				for {
+					select {
+					case <-stop:
+						l.Send(&protocol.Result{JobID: m.JobID, Status: protocol.StatusCancelled})
+						return
+					default:
+						l.Chunk(m, strconv.Quote(strings.Repeat("x", 1000)))
+					}
+				}
+			}()
+		case *protocol.Cancel:
+			close(stops[m.JobID])
+		case *protocol.Stop:
+			return
+		}
+	}
+}
