@@ -230,7 +230,7 @@ func readEvents(t testing.TB, r io.Reader, maxFrame int) []frameEvent {
 		if !ok {
 			t.Fatalf("Next: %v", err)
 		}
-		if id, ok := protocol.PrefixEnvelope(e.Prefix); e.Fault == protocol.FrameTooLong && ok {
+		if _, id, ok := protocol.PrefixEnvelope(e.Prefix); e.Fault == protocol.FrameTooLong && ok {
 			frames.Skip()
 			events = append(events, frameEvent{Skipped: &id})
 			continue

@@ -294,9 +294,9 @@ func decodeLoadProgress(f *fields) Message {
 	}
 }
 
-// PrefixEnvelope looks at the first bytes of a message that is too long to be read whole. It returns the job_id where
-// they hold type, which is result or stream_chunk, and job_id, neither of them twice or in another case.
-func PrefixEnvelope(prefix []byte) (jobID string, ok bool) {
+// PrefixEnvelope looks at the first bytes of a message that is too long to be read whole. It returns type and job_id where
+// they hold both, type being result or stream_chunk, and neither of them twice or in another case.
+func PrefixEnvelope(prefix []byte) (typ, jobID string, ok bool) {
 	var (
 		scanner jsonscan.Scanner
 		object  jsonscan.Object
@@ -304,13 +304,16 @@ func PrefixEnvelope(prefix []byte) (jobID string, ok bool) {
 	scanner.Reset(MaxDepth, prefixKeys, &object)
 	_, status := scanner.Scan(prefix, 0)
 	if fault, _ := object.Fault(); status == jsonscan.Invalid || fault != jsonscan.NoFault {
-		return "", false
+		return "", "", false
 	}
-	typ, ok := parseString(object.In(prefix, 0))
+	typ, ok = parseString(object.In(prefix, 0))
 	if !ok || (typ != TypeResult && typ != TypeStreamChunk) {
-		return "", false
+		return "", "", false
 	}
-	return parseString(object.In(prefix, 1))
+	if jobID, ok = parseString(object.In(prefix, 1)); !ok {
+		return "", "", false
+	}
+	return typ, jobID, true
 }
 
 var prefixKeys = jsonscan.NewKeys("type", "job_id")

@@ -55,7 +55,7 @@ type ErrorData struct {
 	ErrorInfo    *ErrorInfo `json:"error_info,omitzero"`     // 1002: what the worker sent
 	Phase        Phase      `json:"phase,omitzero"`          // 1003
 	LimitMS      *int64     `json:"limit_ms,omitzero"`       // 1003
-	Known        []string   `json:"known,omitzero"`          // 1004 to 1007: the nearest names, best first
+	Known        []string   `json:"known,omitzero"`          // 1004 to 1007, 1008 for a plugin that is not known: the nearest names, best first
 	State        PoolState  `json:"state,omitzero"`          // 1008
 	UID          *uint32    `json:"uid,omitzero"`            // 1009
 	Buffered     *int64     `json:"buffered_bytes,omitzero"` // 1010

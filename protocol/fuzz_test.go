@@ -51,7 +51,7 @@ func FuzzDecode(f *testing.F) {
 		if !reflect.DeepEqual(flat(t, m), flat(t, again)) {
 			t.Fatalf("%#v\nbecame %#v", m, again)
 		}
-		if id, ok := protocol.PrefixEnvelope(first); ok {
+		if _, id, ok := protocol.PrefixEnvelope(first); ok {
 			if _, carries := flat(t, m)["job_id"]; !carries || flat(t, m)["job_id"] != id {
 				t.Fatalf("PrefixEnvelope(%q) = %q", first, id)
 			}

@@ -29,7 +29,7 @@ type poolToAdd struct {
 func (i *instance) makePools(ctx context.Context, c *cli) ([]poolToAdd, error) {
 	o := i.config
 	i.dispatcher = dispatch.New(dispatch.Options{
-		MaxQueuedBytes: o.Limits.MaxQueuedBytes, OutputBuffer: int(o.Limits.OutputBuffer), Log: i.log.Named("dispatch"),
+		MaxQueuedBytes: o.Limits.MaxQueuedBytes, OutputBuffer: int(o.Limits.OutputBuffer),
 	})
 	i.backend = &backend{
 		registry:   jobs.New(jobs.Options{Backlog: int(o.Jobs.ReplayBuffer), Executor: i.dispatcher}),

@@ -226,9 +226,9 @@ func TestDemoIsCancelled(t *testing.T) {
 	t.Parallel()
 	d, _ := startDemo(t)
 	for plugin, params := range map[string]string{"sleep": `{"ms":3600000}`, "count": `{"count":2,"ms":3600000}`} {
-		d.send(&protocol.Execute{JobID: "long", PluginName: plugin, Params: json.RawMessage(params), Stream: true})
+		d.send(&protocol.Execute{JobID: plugin, PluginName: plugin, Params: json.RawMessage(params), Stream: true})
 		d.next() // it has begun: a progress, a chunk
-		d.send(&protocol.Cancel{JobID: "long"})
+		d.send(&protocol.Cancel{JobID: plugin})
 		for {
 			if result, ok := d.next().(*protocol.Result); ok {
 				if result.Status != protocol.StatusCancelled {

@@ -95,6 +95,21 @@ func TestWorkerFails(t *testing.T) {
 	}
 }
 
+// A job whose chunk is over the limit is of no use to its caller: it ends, and the worker with it where it must.
+func TestOversizedChunk(t *testing.T) {
+	f := newFixture(t, nil)
+	f.add("text", "actor", nil)
+	err := f.run(`{"chunks":1,"pad":2000000,"hang":true}`).fail(protocol.CodeResultTooLarge)
+	if err.Data.Limit != int64(1<<20) {
+		t.Errorf("limit %v", err.Data.Limit)
+	}
+	next := f.run("{}")
+	next.succeed("{}")
+	if n := next.job.Record().Attempts[0].Incarnation; n != 2 {
+		t.Errorf("incarnation %d: the job that hangs would have held it", n)
+	}
+}
+
 // What the worker says of an error reaches the caller, and decides whether to try again.
 func TestErrorInfo(t *testing.T) {
 	f := newFixture(t, nil)

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"supervisord/internal/jobs"
 	"supervisord/internal/outq"
 	"supervisord/internal/schedule"
@@ -21,7 +19,6 @@ type Options struct {
 	// OutputBuffer is how many bytes of chunks the caller of a job may leave untaken before the job is ended, where its
 	// worker runs others beside it and so cannot be made to wait.
 	OutputBuffer int
-	Log          *zap.Logger
 }
 
 // Dispatcher is the jobs.Executor and the workers.Sink of a daemon. It is safe for concurrent use.
@@ -198,7 +195,6 @@ func (d *Dispatcher) carryOutLocked(now time.Time, set *outq.Set) {
 		}
 		// A worker that ended a moment ago took nothing; the jobs wait again, in their old places.
 		for _, r := range undelivered {
-			d.sched.WorkerDown(r.task.Worker())
 			d.sched.Requeue(&r.task, now)
 		}
 		undelivered = undelivered[:0]

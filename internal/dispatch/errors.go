@@ -70,10 +70,16 @@ func (d *Dispatcher) rejection(j *jobs.Job, e *schedule.Effect) *protocol.Error 
 		return err
 	case schedule.Unavailable:
 	}
-	if p := d.offeringLocked(j.Plugin, j.Pool); p != nil {
-		return p.Unavailable()
+	p := d.offeringLocked(j.Plugin, j.Pool)
+	if p == nil {
+		return protocol.NewError(protocol.CodePoolUnavailable, "no pool can run it now")
 	}
-	return protocol.NewError(protocol.CodePoolUnavailable, "no pool can run it now")
+	err := p.Unavailable()
+	if !p.offers(j.Plugin) { // it may, but nobody knows while it is down; or the name is wrong
+		err.Message = fmt.Sprintf("no pool is known to offer plugin %q; %s", short(j.Plugin), err.Message)
+		err.Data.Known = nearest(j.Plugin, d.pluginNamesLocked(j.Pool))
+	}
+	return err
 }
 
 // leastRetry is the shortest wait that an overloaded caller is told.

@@ -54,7 +54,7 @@ func newFixture(t testing.TB, change func(*dispatch.Options)) *fixture {
 	}
 	core, logs := observer.New(zap.DebugLevel)
 	f := &fixture{t: t, logs: logs, log: zap.New(core, zap.Development())}
-	o := dispatch.Options{OutputBuffer: outputBuffer, Log: f.log}
+	o := dispatch.Options{OutputBuffer: outputBuffer}
 	if change != nil {
 		change(&o)
 	}

@@ -118,6 +118,12 @@ func (r *run) Crowded(set *outq.Set) {
 	}
 }
 
+// Oversized implements workers.Job: the caller would miss a chunk, so the job ends.
+func (r *run) Oversized(limit int64, set *outq.Set) {
+	code := protocol.CodeResultTooLarge
+	r.d.End(r.job, jobs.Ending{Code: code, By: code.Kind(), Bytes: limit}, set)
+}
+
 // Hold implements workers.Job.
 func (r *run) Hold(h workers.Holder) bool { return r.job.HoldFor(h) }
 

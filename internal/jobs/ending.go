@@ -9,15 +9,15 @@ import (
 
 // Ending is why somebody other than the worker ends a job: a cancel, a deadline, a client that does not read.
 type Ending struct {
-	// Code is CodeCancelled, CodeServerCancelled, CodeDeadlineExceeded or CodeClientTooSlow.
+	// Code is CodeCancelled, CodeServerCancelled, CodeDeadlineExceeded, CodeClientTooSlow or CodeResultTooLarge.
 	Code protocol.Code
 	// By is the protocol.By constant of a cancel; for the other codes it is the kind, for the attempt's record.
 	By string
 	// Phase and Limit belong to CodeDeadlineExceeded.
 	Phase protocol.Phase
 	Limit time.Duration
-	// Buffered belongs to CodeClientTooSlow.
-	Buffered int64
+	// Bytes belongs to CodeClientTooSlow, what waits, and to CodeResultTooLarge, the limit.
+	Bytes int64
 	// Force asks for SIGKILL at once.
 	Force bool
 }
@@ -51,7 +51,12 @@ func (e *Ending) wireError(how protocol.How, chunks int64) *protocol.Error {
 	}
 	if e.Code == protocol.CodeClientTooSlow {
 		err := protocol.NewError(e.Code, "client does not read its stream")
-		err.Data.Buffered = &e.Buffered
+		err.Data.Buffered = &e.Bytes
+		return err
+	}
+	if e.Code == protocol.CodeResultTooLarge {
+		err := protocol.NewError(e.Code, "a chunk of the worker is longer than a message may be")
+		err.Data.Limit = e.Bytes
 		return err
 	}
 	err := protocol.NewError(e.Code, "job cancelled by "+e.By)

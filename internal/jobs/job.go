@@ -117,7 +117,7 @@ func (j *Job) Cancel(by string, force bool, set *outq.Set) {
 
 // TooSlow ends the job because its caller does not read what it asked for; so much of it waits.
 func (j *Job) TooSlow(buffered int64, set *outq.Set) {
-	e := Ending{Code: protocol.CodeClientTooSlow, By: protocol.CodeClientTooSlow.Kind(), Buffered: buffered}
+	e := Ending{Code: protocol.CodeClientTooSlow, By: protocol.CodeClientTooSlow.Kind(), Bytes: buffered}
 	j.registry.opts.Executor.End(j, e, set)
 }
 

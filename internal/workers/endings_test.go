@@ -242,7 +242,7 @@ func TestTolerance(t *testing.T) {
 				`{"type":"stream_chunk","job_id":"{id}","chunk":"{mebi}{mebi}"}`,
 				`{"type":"stream_chunk","job_id":"{id}","chunk":"3"}`, result,
 			},
-			events: []string{`j1 chunk "1" {} false`, "j1 too large 1048576"}, stats: workers.Stats{DroppedAnswers: 2},
+			events: []string{`j1 chunk "1" {} false`, "j1 oversized 1048576", `j1 chunk "3" {} false`, "j1 success {}"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

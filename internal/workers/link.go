@@ -115,10 +115,18 @@ func (l *link) tooLong(err error) bool {
 	if !ok || e.Fault != protocol.FrameTooLong || !l.ready {
 		return false
 	}
-	id, ok := protocol.PrefixEnvelope(e.Prefix)
-	if ok {
+	typ, id, ok := protocol.PrefixEnvelope(e.Prefix)
+	switch {
+	case !ok:
+	case typ == protocol.TypeResult:
 		l.result = Result{TooLarge: l.limit}
 		l.finish([]byte(id))
+	default:
+		if h, held := l.inc.find([]byte(id)); held {
+			h.job.Oversized(l.limit, &l.set)
+		} else {
+			l.inc.worker.pool.counts.dropped.Add(1)
+		}
 	}
 	return ok
 }

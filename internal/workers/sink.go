@@ -42,6 +42,8 @@ type Job interface {
 	Chunk(chunk, metadata []byte, final bool, set *outq.Set) (full bool)
 	// Crowded follows a Chunk that has returned true where the reader cannot wait, since the process has other jobs, too.
 	Crowded(set *outq.Set)
+	// Oversized says that a chunk was over the limit and has been dropped: the job, which goes on, is of no use any more.
+	Oversized(limit int64, set *outq.Set)
 	// Hold reports whether the reader should still wait. If so, h is resumed when that changes.
 	Hold(h Holder) bool
 	// Progress passes on what the worker says of its progress: a JSON number or null, and a JSON string.
@@ -49,7 +51,7 @@ type Job interface {
 	// Result ends the job: r and what it points to are valid during the call.
 	Result(r *Result, set *outq.Set)
 	// Unresponsive says that the job has ignored its cancel for the grace period, while others run beside it. It still
-	// occupies the worker; Result or Lost follows.
+	// occupies the worker; Result or Lost follows, or has come at the same moment.
 	Unresponsive(set *outq.Set)
 	// Lost ends the job: its process has ended without a result.
 	Lost(exit *Exit, set *outq.Set)
@@ -70,7 +72,7 @@ type Result struct {
 	// Error and Info belong to an error.
 	Error string
 	Info  *protocol.ErrorInfo
-	// TooLarge is the limit that the answer (or a chunk) of the job was over, else 0. Then nothing else is set.
+	// TooLarge is the limit that the answer was over, else 0. Then nothing else is set.
 	TooLarge int64
 }
 
