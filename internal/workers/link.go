@@ -152,7 +152,9 @@ var emptyObject, emptyString, null = []byte("{}"), []byte(`""`), []byte("null")
 // goes to protocol.Decode, which knows the exact verdict.
 func (l *link) handle(frame []byte) error {
 	if l.object.Scan(&l.scanner, frame, linkKeys, protocol.MaxDepth) == nil {
-		flatten(frame)
+		if l.scanner.Newline() {
+			flatten(frame)
+		}
 		if fault, _ := l.object.Fault(); fault == jsonscan.NoFault && l.ready && l.answer() {
 			return nil
 		}

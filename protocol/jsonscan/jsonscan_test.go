@@ -149,3 +149,17 @@ func TestAppendLine(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestNewlineBetweenTokens(t *testing.T) {
+	for in, want := range map[string]bool{
+		`{"a":[1, 2],"b":"\n"}`: false, "{\"a\":\n1}": true, "{\"a\":1,\r\"b\":2}": true, "[\n]": true, `{ "a" : "x" }`: false,
+	} {
+		var s jsonscan.Scanner
+		for range 2 { // Reset forgets it
+			s.Reset(8, nil, nil)
+			if _, status := s.Scan([]byte(in), 0); status != jsonscan.Done || s.Newline() != want {
+				t.Errorf("%q: status %d, newline %t, want %t", in, status, s.Newline(), want)
+			}
+		}
+	}
+}

@@ -145,8 +145,16 @@ func (o *Object) reset(n int) {
 }
 
 // name takes the raw name of a member and returns where its value is to be recorded, -1 for nowhere.
-func (o *Object) name(keys *Keys, raw []byte) int {
-	i, m := keys.find(raw)
+func (o *Object) name(keys *Keys, raw []byte, escaped bool) int {
+	var (
+		i int
+		m match
+	)
+	if escaped {
+		i, m = keys.find(raw)
+	} else {
+		i, m = keys.findPlain(raw)
+	}
 	switch {
 	case m == noMatch:
 		o.unknown++

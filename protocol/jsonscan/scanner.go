@@ -80,6 +80,8 @@ type Scanner struct {
 	obj      *Object
 	keys     *Keys
 	nameFrom int
+	escaped  bool // the name, or the string after it, has an escape
+	newline  bool // see Newline
 	member   int // whose value comes next or has come last, -1 for one that is not recorded
 	valueAt  int
 
@@ -90,7 +92,7 @@ type Scanner struct {
 // nil, the spans of the members that keys names are recorded in it, as offsets into the slice given to Scan.
 func (s *Scanner) Reset(maxDepth int, keys *Keys, obj *Object) {
 	s.st, s.depth, s.maxDepth, s.reason, s.errAt = stValue, 0, min(maxDepth, MaxDepth), "", 0
-	s.keys, s.obj, s.member, s.capture = keys, obj, -1, nil
+	s.keys, s.obj, s.member, s.capture, s.newline = keys, obj, -1, nil, false
 	if obj != nil {
 		n := 0
 		if keys != nil {
@@ -107,6 +109,10 @@ func (s *Scanner) Err() error {
 	}
 	return &SyntaxError{Offset: s.errAt, Reason: s.reason}
 }
+
+// Newline reports whether a newline stands between the tokens of what was scanned, where JSON allows one but a protocol of
+// one message a line does not.
+func (s *Scanner) Newline() bool { return s.newline }
 
 // Inside reports whether a value has begun and not ended.
 func (s *Scanner) Inside() bool { return s.st != stValue || s.depth > 0 }
@@ -151,6 +157,10 @@ func (s *Scanner) scan(b []byte, i int) (int, Status) {
 					s.endName(b, i-1)
 				}
 				s.st = stColon
+				if i < len(b) && b[i] == ':' { // nearly always
+					s.st = stValue
+					i++
+				}
 			} else if s.endValue(i) {
 				return i, Done
 			}
@@ -167,6 +177,7 @@ func (s *Scanner) scan(b []byte, i int) (int, Status) {
 			continue
 		}
 		for i < len(b) && b[i] <= ' ' && isSpace(b[i]) {
+			s.newline = s.newline || b[i] == '\n' || b[i] == '\r'
 			i++
 		}
 		if i == len(b) {
@@ -187,6 +198,10 @@ func (s *Scanner) scan(b []byte, i int) (int, Status) {
 			switch {
 			case c == ',' && object:
 				s.st = stName
+				if i+1 < len(b) && b[i+1] == '"' { // nearly always
+					i++
+					s.beginName(i + 1)
+				}
 			case c == ',':
 				s.st = stValue
 			case c == '}' && object, c == ']' && !object:
@@ -212,7 +227,7 @@ func (s *Scanner) scan(b []byte, i int) (int, Status) {
 				return s.fail(i, reasonSyntax)
 			}
 			i++
-			s.st, s.nameFrom = stNameStr, i
+			s.beginName(i)
 			continue
 		case stArrFirst:
 			if c == ']' {
@@ -298,11 +313,14 @@ func (s *Scanner) endValue(end int) bool {
 	return false
 }
 
+// beginName notes that a name begins at index at, behind its quote.
+func (s *Scanner) beginName(at int) { s.st, s.nameFrom, s.escaped = stNameStr, at, false }
+
 // endName takes the name of a member of the outermost object, which ends before index end.
 func (s *Scanner) endName(b []byte, end int) {
 	switch {
 	case s.obj != nil:
-		s.member = s.obj.name(s.keys, b[s.nameFrom:end])
+		s.member = s.obj.name(s.keys, b[s.nameFrom:end], s.escaped)
 	case s.capture != nil:
 		s.capture.name(end)
 	}
@@ -345,6 +363,7 @@ func (s *Scanner) scanString(b []byte, i int) (int, bool) {
 			return i + 1, true
 		case c == '\\':
 			n, st := escape(b[i:])
+			s.escaped = true
 			if st == Invalid {
 				s.reason, s.errAt = reasonEscape, i
 			}
