@@ -82,7 +82,7 @@ type Scanner struct {
 	nameFrom int
 	escaped  bool // the name, or the string after it, has an escape
 	newline  bool // see Newline
-	member   int // whose value comes next or has come last, -1 for one that is not recorded
+	member   int  // whose value comes next or has come last, -1 for one that is not recorded
 	valueAt  int
 
 	capture *Capture // instead of obj, after Capture.Begin
