@@ -10,7 +10,7 @@ import (
 
 // streamWindow is how many bytes a connection may have unsent before its streams are refused more: enough for full
 // writes, and so little that an answer never stands behind much.
-const streamWindow = 256 << 10
+const streamWindow = 128 << 10
 
 // call is an execute in flight: the Caller of its job.
 type call struct {
