@@ -50,9 +50,9 @@ of its lists has a flag and a variable, which win over the file.`,
 	return command
 }
 
-// gcPercent lets the heap grow to five times what is live before it is collected. What the daemon holds is small, a few
+// gcPercent lets the heap grow to three times what is live before it is collected. What the daemon holds is small, a few
 // megabytes, and bounded by limits; at Go's own 100 it would be collected dozens of times a second under load.
-const gcPercent = 400
+const gcPercent = 200
 
 // instance is one running daemon: what serve has made, in the order in which it was.
 type instance struct {
