@@ -55,7 +55,7 @@ func runBench(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	targets, err := startAll(o, dir)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	o.cases = load.Cases()
 	if *cases != "" {
 		o.cases = nil
-		for _, name := range strings.Split(*cases, ",") {
+		for name := range strings.SplitSeq(*cases, ",") {
 			i := slices.IndexFunc(load.Cases(), func(c load.Case) bool { return c.Name == name })
 			if i < 0 {
 				return fail("no case %q; there are %s", name, strings.Join(caseNames(load.Cases()), ", "))

@@ -43,7 +43,7 @@ func relay(t *testing.T, serve func(in, out *os.File) error) (socket string, res
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	var parts sync.WaitGroup
 	parts.Go(func() { done <- r.Run(ctx, listener) })

@@ -165,7 +165,7 @@ func Once(socket string, protocol Protocol, patience time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer client.out.Close() //nolint:errcheck // the answer is in
+	defer client.out.Close()
 	if err := client.sock.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func start(cmd *exec.Cmd, log string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer output.Close() //nolint:errcheck // the child has its own descriptor
+	defer output.Close()
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C is the runner's to pass on
 	if err := cmd.Start(); err != nil {
@@ -75,7 +75,7 @@ func (p *process) tail() string {
 	if err != nil {
 		return ""
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	if info, err := file.Stat(); err == nil && info.Size() > 4096 {
 		_, _ = file.Seek(-4096, io.SeekEnd)
 	}
@@ -116,7 +116,7 @@ func Tree(pid int) ([]int, error) {
 			if err != nil {
 				return nil, err
 			}
-			for _, field := range strings.Fields(string(text)) {
+			for field := range strings.FieldsSeq(string(text)) {
 				child, err := strconv.Atoi(field)
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", list, err)

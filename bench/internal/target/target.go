@@ -1,6 +1,8 @@
 package target
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -85,7 +87,7 @@ func (t *Target) start(cmd *exec.Cmd, log string) error {
 func (t *Target) ready() error {
 	deadline := time.Now().Add(startTimeout)
 	for {
-		conn, err := net.Dial("unix", t.Socket)
+		conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", t.Socket)
 		if err == nil {
 			_ = conn.Close()
 			break
@@ -95,7 +97,10 @@ func (t *Target) ready() error {
 		}
 		select {
 		case <-t.process.exited:
-			return fmt.Errorf("it has exited: %v", t.process.err)
+			if t.process.err != nil {
+				return fmt.Errorf("it has exited: %w", t.process.err)
+			}
+			return errors.New("it has exited with status 0")
 		case <-time.After(10 * time.Millisecond):
 		}
 	}

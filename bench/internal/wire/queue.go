@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"syscall"
@@ -50,7 +51,7 @@ func NewQueue(file File) (*Queue, error) {
 	q.try = func(fd uintptr) bool {
 		for {
 			q.taken, q.failed = unix.Write(int(fd), q.offer)
-			if q.failed != unix.EINTR {
+			if !errors.Is(q.failed, unix.EINTR) {
 				return true // also for EAGAIN: RawConn must not wait for room
 			}
 		}
@@ -136,7 +137,7 @@ func (q *Queue) tryWrite(batch []byte) (int, error) {
 	if err := q.raw.Write(q.try); err != nil {
 		return 0, err
 	}
-	if q.failed == unix.EAGAIN {
+	if errors.Is(q.failed, unix.EAGAIN) {
 		return 0, nil
 	}
 	return q.taken, q.failed
