@@ -146,7 +146,7 @@ func (o *output) unlock(buf []byte, when urgency) {
 	case o.writer != nobody:
 		o.mu.Unlock() // the writer looks again when it is done
 		return
-	case len(buf) < enough && time.Since(o.last) < gather:
+	case len(buf) < enough && (o.armed || time.Since(o.last) < gather):
 		o.armLocked()
 		o.mu.Unlock()
 		return
