@@ -15,6 +15,7 @@ type backend struct {
 	registry   *jobs.Registry
 	dispatcher *dispatch.Dispatcher
 	started    time.Time
+	treeKill   string // as process.Host.TreeKill says
 	config     string // path of the file
 	socket     string
 	// invalid says that the configuration is, and no pools run.
@@ -66,7 +67,7 @@ func (b *backend) Status() protocol.DaemonStatus {
 		Socket:    b.socket,
 		Jobs:      b.registry.Counts(),
 		Pools:     pools,
-		TreeKill:  protocol.TreeKillProcessGroup,
+		TreeKill:  b.treeKill,
 	}
 }
 

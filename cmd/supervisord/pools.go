@@ -10,11 +10,10 @@ import (
 	"strconv"
 	"syscall"
 
-	"go.uber.org/zap"
-
 	"supervisord/internal/config"
 	"supervisord/internal/dispatch"
 	"supervisord/internal/jobs"
+	"supervisord/internal/process"
 	"supervisord/internal/schedule"
 	"supervisord/internal/workers"
 )
@@ -28,12 +27,17 @@ type poolToAdd struct {
 // makePools makes the dispatcher, the registry of jobs and the configured pools. The error names every pool that cannot be.
 func (i *instance) makePools(ctx context.Context, c *cli) ([]poolToAdd, error) {
 	o := i.config
+	host, err := process.Open(process.Options{Subreaper: true, Cgroups: true})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // says what could not be done
+	}
+	i.host = host
 	i.dispatcher = dispatch.New(dispatch.Options{
 		MaxQueuedBytes: o.Limits.MaxQueuedBytes, OutputBuffer: int(o.Limits.OutputBuffer),
 	})
 	i.backend = &backend{
 		registry:   jobs.New(jobs.Options{Backlog: int(o.Jobs.ReplayBuffer), Executor: i.dispatcher}),
-		dispatcher: i.dispatcher, config: o.File, socket: i.socket, invalid: i.invalid != nil,
+		dispatcher: i.dispatcher, treeKill: host.TreeKill(), config: o.File, socket: i.socket, invalid: i.invalid != nil,
 	}
 	var (
 		pools  []poolToAdd
@@ -42,7 +46,7 @@ func (i *instance) makePools(ctx context.Context, c *cli) ([]poolToAdd, error) {
 	pipes := workers.NewPipes()
 	for n := range o.Pools {
 		p := &o.Pools[n]
-		pool, err := newPool(p, int(o.Limits.MaxMessage), c.env, pipes, i.dispatcher, i.log.Named("workers"))
+		pool, err := i.newPool(p, c.env, pipes)
 		if err != nil {
 			faulty = append(faulty, fmt.Errorf("pools[%d]: %w", n, err))
 			continue
@@ -51,14 +55,13 @@ func (i *instance) makePools(ctx context.Context, c *cli) ([]poolToAdd, error) {
 	}
 	if err := errors.Join(faulty...); err != nil {
 		i.dispatcher.Close(ctx)
+		i.host.Close()
 		return nil, err
 	}
 	return pools, nil
 }
 
-func newPool(
-	p *config.Pool, maxMessage int, env func(string) (string, bool), pipes *workers.Pipes, sink workers.Sink, log *zap.Logger,
-) (*workers.Pool, error) {
+func (i *instance) newPool(p *config.Pool, env func(string) (string, bool), pipes *workers.Pipes) (*workers.Pool, error) {
 	credential, err := credentialOf(p.User, p.Group)
 	if err != nil {
 		return nil, err
@@ -69,11 +72,11 @@ func newPool(
 	o := workers.Options{
 		Name: p.Name, Command: p.Command, Directory: p.Directory,
 		Env: p.Env, InheritEnv: p.InheritEnv, LookupEnv: env, Credential: credential,
-		MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency, Pipes: pipes, MaxMessage: maxMessage,
+		MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency, Host: i.host, Pipes: pipes, MaxMessage: int(i.config.Limits.MaxMessage),
 		Policy: workers.Policy(p.RestartPolicy), MaxRestartAttempts: p.MaxRestartAttempts, RestartReset: p.RestartReset,
 		RestartBackoffBase: p.RestartBackoffBase, RestartBackoffMax: p.RestartBackoffMax,
 		StartTimeout: p.WorkerStartTimeout, CancelGrace: p.CancelGrace, DrainGrace: p.DrainGrace, StopTimeout: p.ShutdownTimeout,
-		Sink: sink, Log: log,
+		Sink: i.dispatcher, Log: i.log.Named("workers"),
 	}
 	for _, plugin := range p.Plugins {
 		o.Plugins = append(o.Plugins, workers.Plugin{Name: plugin.Name, Config: plugin.Config})

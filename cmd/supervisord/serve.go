@@ -20,6 +20,7 @@ import (
 
 	"supervisord/internal/config"
 	"supervisord/internal/dispatch"
+	"supervisord/internal/process"
 	"supervisord/internal/rpc"
 	"supervisord/protocol"
 )
@@ -62,6 +63,7 @@ type instance struct {
 	listener   *net.UnixListener
 	socket     string       // where it listens
 	release    func() error // gives up the listener
+	host       *process.Host
 	dispatcher *dispatch.Dispatcher
 	backend    *backend
 	server     *rpc.Server
@@ -212,6 +214,7 @@ func (i *instance) run(ctx context.Context, signals <-chan os.Signal) error {
 	i.stop(ctx, signals)
 	failure = errors.Join(failure, i.release())
 	accepting.Wait()
+	i.host.Close()
 	i.log.Info("daemon stopped")
 	return failure
 }

@@ -15,6 +15,7 @@ import (
 	"supervisord/internal/dispatch"
 	"supervisord/internal/jobs"
 	"supervisord/internal/outq"
+	"supervisord/internal/process"
 	"supervisord/internal/schedule"
 	"supervisord/internal/workers"
 	"supervisord/internal/workers/workertest"
@@ -31,6 +32,7 @@ type fixture struct {
 	t        testing.TB
 	logs     *observer.ObservedLogs
 	log      *zap.Logger
+	host     *process.Host
 	d        *dispatch.Dispatcher
 	registry *jobs.Registry
 	pools    []*workers.Pool
@@ -58,6 +60,11 @@ func newFixture(t testing.TB, change func(*dispatch.Options)) *fixture {
 	if change != nil {
 		change(&o)
 	}
+	host, err := process.Open(process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.host = host
 	f.d = dispatch.New(o)
 	f.registry = jobs.New(jobs.Options{Backlog: backlog, Executor: f.d})
 	t.Cleanup(func() {
@@ -83,6 +90,7 @@ func (f *fixture) close() {
 		f.d.EndAll(f.registry.All())
 	}
 	f.d.Close(ctx)
+	f.host.Close()
 	for _, c := range f.calls {
 		c.check()
 	}
@@ -116,7 +124,7 @@ func (f *fixture) add(name, role string, change func(*setup)) *workers.Pool {
 			Name: name, Directory: "/", LookupEnv: os.LookupEnv, Concurrency: 1, MaxMessage: 1 << 20,
 			Policy: workers.PolicyAlways, MaxRestartAttempts: 1000, RestartBackoffBase: time.Millisecond, RestartBackoffMax: time.Hour,
 			StartTimeout: patience, CancelGrace: patience, DrainGrace: patience, StopTimeout: patience,
-			Sink: f.d, Log: f.log,
+			Host: f.host, Sink: f.d, Log: f.log,
 		},
 		PoolSpec: schedule.PoolSpec{Name: name, MinWorkers: 1, MaxWorkers: 1, QueueSize: 1000},
 		role:     role,

@@ -28,22 +28,3 @@ func (o *Options) environment(slot int, incarnation uint64, lookup func(string) 
 		protocol.EnvIncarnation+"="+strconv.FormatUint(incarnation, 10),
 	)
 }
-
-// pathList is the PATH of an environment, the last setting of which counts as it does for a C library.
-func pathList(env []string) []string {
-	path := "/usr/local/bin:/usr/bin:/bin"
-	for _, kv := range env {
-		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
-			path = v
-		}
-	}
-	dirs := strings.Split(path, ":")
-	for i, d := range dirs {
-		if d == "" {
-			dirs[i] = "."
-		}
-	}
-	return dirs
-}
-
-func containsSlash(s string) bool { return strings.Contains(s, "/") }

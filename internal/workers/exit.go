@@ -2,12 +2,11 @@ package workers
 
 import (
 	"fmt"
-	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"supervisord/internal/process"
 	"supervisord/protocol"
 )
 
@@ -52,17 +51,16 @@ func (e *Exit) Error(worker string) *protocol.Error {
 }
 
 // classify fills cause, code, signal and message from what the kernel says.
-func (e *Exit) classify(ps *os.ProcessState) {
-	status, ok := ps.Sys().(syscall.WaitStatus)
-	switch {
-	case ok && status.Signaled():
+func (e *Exit) classify(ended *process.Exit) {
+	switch status := ended.Status; {
+	case status.Signaled():
 		e.Cause, e.Signal = protocol.CauseSignal, unix.SignalName(status.Signal())
 		e.Message = "killed by " + e.Signal
 		if status.CoreDump() {
 			e.Message += " (core dumped)"
 		}
 	default:
-		code := ps.ExitCode()
+		code := status.ExitStatus()
 		e.Cause, e.Code = protocol.CauseExit, &code
 		e.Message = fmt.Sprintf("exited with status %d", code)
 		e.final = code == protocol.ExitDoNotRestart

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"supervisord/internal/outq"
+	"supervisord/internal/process"
 	"supervisord/internal/workers"
 	"supervisord/internal/workers/workertest"
 	"supervisord/protocol"
@@ -45,8 +46,12 @@ func newFixture(t *testing.T, change func(*workers.Options), role string, args .
 	core, logs := observer.New(zapcore.DebugLevel)
 	argv, env := workertest.Command(role, args...)
 	f := &fixture{t: t, logs: logs, more: make(chan struct{}, 1), ups: make(chan *workers.Incarnation, 100)}
+	host, err := process.Open(process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := workers.Options{
-		Name: "p", Command: argv, Directory: "/", Env: env, LookupEnv: os.LookupEnv,
+		Host: host, Name: "p", Command: argv, Directory: "/", Env: env, LookupEnv: os.LookupEnv,
 		MaxWorkers: 1, Concurrency: 1, MaxMessage: 1 << 20,
 		Policy: workers.PolicyNever, MaxRestartAttempts: 3, RestartBackoffBase: time.Millisecond, RestartBackoffMax: time.Hour,
 		StartTimeout: patience, CancelGrace: patience, DrainGrace: patience, StopTimeout: patience,
@@ -64,6 +69,7 @@ func newFixture(t *testing.T, change func(*workers.Options), role string, args .
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond) //nolint:usetesting // t.Context has ended
 		defer cancel()
 		pool.Stop(ctx)
+		host.Close()
 		if n := pool.Stats().IllegalEvents; n > 0 {
 			t.Errorf("%d illegal events", n)
 		}

@@ -2,8 +2,8 @@ package workers
 
 import (
 	"errors"
-	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"supervisord/internal/outq"
+	"supervisord/internal/process"
 	"supervisord/protocol"
 )
 
@@ -24,7 +25,7 @@ type Incarnation struct {
 	worker *Worker
 	number uint64
 	pid    int
-	proc   *process
+	proc   *process.Process
 	queue  *outq.Queue
 	link   *link
 	output *output
@@ -264,26 +265,29 @@ func (i *Incarnation) setReady(m *protocol.Ready) {
 func (w *Worker) begin() (*Incarnation, error) {
 	o := &w.pool.opts
 	env := o.environment(w.slot, w.number, o.LookupEnv)
-	proc, err := spawn(command{argv: o.Command, dir: o.Directory, env: env, cred: o.Credential})
+	proc, err := o.Host.Start(&process.Command{
+		Name: w.id + "." + strconv.FormatUint(w.number, 10), Argv: o.Command, Directory: o.Directory, Env: env,
+		Credential: o.Credential,
+	})
 	if err != nil {
-		return nil, err
+		return nil, err //nolint:wrapcheck // says what could not be done
 	}
 	inc := &Incarnation{
-		worker: w, number: w.number, pid: proc.pid, proc: proc,
-		log:  w.log.With(zap.Uint64("incarnation", w.number), zap.Int("pid", proc.pid)),
+		worker: w, number: w.number, pid: proc.PID(), proc: proc,
+		log:  w.log.With(zap.Uint64("incarnation", w.number), zap.Int("pid", proc.PID())),
 		exit: make(chan struct{}), jobs: make(map[string]held),
 	}
 	inc.output = &output{log: inc.log, job: inc.soleJob}
-	inc.queue = outq.New(proc.in, outq.Options{Keep: keepBuffer, Failed: inc.cannotWrite})
+	inc.queue = outq.New(proc.Requests, outq.Options{Keep: keepBuffer, Failed: inc.cannotWrite})
 	inc.link = newLink(inc, o.MaxMessage)
 	inc.readers.Go(func() {
-		if err := proc.waitExit(); err != nil {
+		if err := proc.WaitExit(); err != nil {
 			inc.log.Error("watching worker process", zap.Error(err)) // it is killed, so that its end is known
 		}
 		close(inc.exit)
 	})
-	inc.readers.Go(func() { inc.output.read(proc.stdout, "stdout") })
-	inc.readers.Go(func() { inc.output.read(proc.stderr, "stderr") })
+	inc.readers.Go(func() { inc.output.read(proc.Stdout, "stdout") })
+	inc.readers.Go(func() { inc.output.read(proc.Stderr, "stderr") })
 	inc.readers.Go(inc.link.run)
 	return inc, nil
 }
@@ -293,7 +297,7 @@ func (i *Incarnation) closeRequests() {
 	i.readers.Go(func() {
 		_ = i.queue.WaitBelow(0) // the queue's end comes to the same
 		i.queue.End()
-		_ = i.proc.in.Close() // closed already: the process has ended
+		_ = i.proc.Requests.Close() // closed already: the process has ended
 	})
 }
 
@@ -306,14 +310,14 @@ func (i *Incarnation) cannotWrite(err error) {
 }
 
 // finish takes what the process left in its pipes, reaps it and frees all that it had. The process has ended.
-func (i *Incarnation) finish() (*os.ProcessState, error) {
-	i.proc.kill() // what is left of its group
+func (i *Incarnation) finish() (*process.Exit, error) {
+	i.proc.Kill() // what is left of its group
 	i.queue.End()
-	i.proc.drainUntil(time.Now().Add(drainTime))
+	i.proc.DrainUntil(time.Now().Add(drainTime))
 	i.readers.Wait()
 	i.output.close()
-	ps, err := i.proc.reap()
-	i.proc.close()
+	exit, err := i.proc.Reap()
+	i.proc.Close()
 	i.queue.Wait()
-	return ps, err
+	return exit, err //nolint:wrapcheck // names the process
 }

@@ -1,13 +1,13 @@
 package workers
 
 import (
-	"os"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"supervisord/internal/process"
 	"supervisord/protocol"
 )
 
@@ -73,7 +73,7 @@ func (w *Worker) terminate() {
 	}
 	w.rung = rungTerm
 	w.alarms.clear(alarmTerm)
-	w.inc.proc.signal(syscall.SIGTERM)
+	w.inc.proc.Signal(syscall.SIGTERM)
 	w.alarm(alarmKill, killGrace)
 }
 
@@ -82,7 +82,7 @@ func (w *Worker) kill() {
 		return
 	}
 	w.rung = rungKill
-	w.inc.proc.kill()
+	w.inc.proc.Kill()
 }
 
 // cancel begins the cancel ladder of a job.
@@ -157,14 +157,14 @@ func (w *Worker) jobEnded() {
 }
 
 // classify says how the process ended and why.
-func (w *Worker) classify(ps *os.ProcessState, err error) *Exit {
+func (w *Worker) classify(ended *process.Exit, err error) *Exit {
 	inc := w.inc
 	exit := &Exit{Time: time.Now(), kind: endCrashed, Stderr: inc.output.stderrTail(), succeeded: inc.succeeded.Load()}
 	if err != nil {
 		inc.log.Error("reaping worker process", zap.Error(err))
 		exit.Cause, exit.Message = protocol.CauseExit, "exit status unknown"
 	} else {
-		exit.classify(ps)
+		exit.classify(ended)
 	}
 	d := w.doom
 	if fault := inc.link.fault; d.kind == 0 && fault != nil { // found in what it left behind

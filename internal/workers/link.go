@@ -54,11 +54,11 @@ var (
 
 func newLink(inc *Incarnation, maxMessage int) *link {
 	l := &link{inc: inc, limit: int64(maxMessage), resume: make(chan struct{}, 1)}
-	source := outq.NewSource(inc.proc.out, func() error {
+	source := outq.NewSource(inc.proc.Responses, func() error {
 		l.set.Flush()
 		return nil
 	})
-	l.in = &responses{source: source, pipe: inc.proc.out, pipes: inc.worker.pool.opts.Pipes}
+	l.in = &responses{source: source, pipe: inc.proc.Responses, pipes: inc.worker.pool.opts.Pipes}
 	l.frames = protocol.NewFrameReader(l.in, maxMessage+protocol.FrameOverhead)
 	return l
 }

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"supervisord/internal/outq"
+	"supervisord/internal/process"
 	"supervisord/protocol"
 )
 
@@ -56,7 +57,7 @@ func linkOver(tb testing.TB, jobs ...*sinkJob) (w *os.File) {
 	}
 	worker := &Worker{pool: &Pool{}, mail: newMailbox()}
 	inc := &Incarnation{
-		worker: worker, proc: &process{out: r}, log: zap.NewNop(), jobs: map[string]held{}, capacity: 8,
+		worker: worker, proc: &process.Process{Responses: r}, log: zap.NewNop(), jobs: map[string]held{}, capacity: 8,
 		exit: make(chan struct{}),
 	}
 	for _, j := range jobs {

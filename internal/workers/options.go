@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"supervisord/internal/process"
 )
 
 // Options are what a Pool needs. Durations of zero are off: no limit, no grace.
@@ -28,6 +30,8 @@ type Options struct {
 	MaxWorkers int
 	// Concurrency is how many jobs a worker is given at once, if it has the features for more than one.
 	Concurrency int
+	// Host starts the processes.
+	Host *process.Host
 	// Pipes is what the pipes of all pools may take beyond the default; nil: nothing.
 	Pipes *Pipes
 	// MaxMessage is the largest payload in bytes; a frame may hold protocol.FrameOverhead more.
@@ -63,8 +67,8 @@ func (o *Options) check() error {
 		return errors.New("a pool needs a name, a command and a directory")
 	case o.MaxWorkers < 1 || o.Concurrency < 1 || o.MaxMessage < 1 || o.StopTimeout <= 0:
 		return errors.New("a pool needs at least one worker, one job at once, a message size and a stop timeout")
-	case !o.Policy.known() || o.Sink == nil || o.Log == nil || o.LookupEnv == nil:
-		return errors.New("a pool needs a restart policy, a sink, a logger and an environment")
+	case !o.Policy.known() || o.Host == nil || o.Sink == nil || o.Log == nil || o.LookupEnv == nil:
+		return errors.New("a pool needs a restart policy, a host, a sink, a logger and an environment")
 	}
 	return nil
 }
