@@ -9,13 +9,16 @@ import (
 
 // Ending is why somebody other than the worker ends a job: a cancel, a deadline, a client that does not read.
 type Ending struct {
-	// Code is CodeCancelled, CodeServerCancelled, CodeDeadlineExceeded, CodeClientTooSlow or CodeResultTooLarge.
+	// Code is CodeCancelled, CodeServerCancelled, CodeDeadlineExceeded, CodeClientTooSlow, CodeResultTooLarge, or
+	// CodeWorkerDied for a job that has stalled.
 	Code protocol.Code
 	// By is the protocol.By constant of a cancel; for the other codes it is the kind, for the attempt's record.
 	By string
-	// Phase and Limit belong to CodeDeadlineExceeded.
+	// Phase belongs to CodeDeadlineExceeded, Limit also to CodeWorkerDied: for how long nothing was heard.
 	Phase protocol.Phase
 	Limit time.Duration
+	// Worker belongs to CodeWorkerDied: where the job ran.
+	Worker string
 	// Bytes belongs to CodeClientTooSlow, what waits, and to CodeResultTooLarge, the limit.
 	Bytes int64
 	// Force asks for SIGKILL at once.
@@ -47,6 +50,11 @@ func (e *Ending) wireError(how protocol.How, chunks int64) *protocol.Error {
 	if e.Code == protocol.CodeDeadlineExceeded {
 		err := protocol.NewError(e.Code, fmt.Sprintf("deadline of %v exceeded in phase %s", e.Limit, e.Phase))
 		err.Data.Phase, err.Data.LimitMS, err.Data.Chunks = e.Phase, protocol.Milliseconds(e.Limit), &chunks
+		return err
+	}
+	if e.Code == protocol.CodeWorkerDied {
+		err := protocol.NewError(e.Code, fmt.Sprintf("worker %s was stopped: nothing was heard of the job for %v", e.Worker, e.Limit))
+		err.Data.Cause, err.Data.Chunks = protocol.CauseStalled, &chunks
 		return err
 	}
 	if e.Code == protocol.CodeClientTooSlow {

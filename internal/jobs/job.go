@@ -148,6 +148,36 @@ func (j *Job) Pending() {
 	j.attempts = j.attempts[:len(j.attempts)-1]
 }
 
+// Retry says that the attempt has ended, by a cause, and asks for another: the job waits again. False refuses, since the
+// job is to end, or its caller may have seen a part of what it has done.
+func (j *Job) Retry(endedBy string, now time.Time) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.status != protocol.JobRunning || j.ending != nil || j.chunks > 0 {
+		return false
+	}
+	j.status, j.started = protocol.JobPending, time.Time{}
+	j.registry.counts.requeued()
+	at := now.UTC()
+	last := &j.attempts[len(j.attempts)-1]
+	last.EndedAt, last.EndedBy = &at, endedBy
+	return true
+}
+
+// Attempts is how often the job has run, or has begun to.
+func (j *Job) Attempts() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.attempts)
+}
+
+// Held reports whether a link reader waits for room: what the worker has to say cannot be heard meanwhile.
+func (j *Job) Held() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.holder != nil
+}
+
 // Chunk takes the next chunk from the worker, in the form it has on the wire; the slices are valid during the call.
 func (j *Job) Chunk(chunk, metadata []byte, final bool, set *outq.Set) Flow {
 	j.mu.Lock()
@@ -266,7 +296,11 @@ func (j *Job) Finish(data []byte, err *protocol.Error, endedBy string, how proto
 		return false
 	}
 	if j.ending != nil {
+		cause := err
 		err, data = j.ending.wireError(how, j.chunks), nil
+		if err.Code == protocol.CodeWorkerDied && cause != nil { // the last words of its process belong to the answer
+			err.Data.StderrTail = cause.Data.StderrTail
+		}
 		endedBy = j.ending.By
 	}
 	before := j.status
@@ -287,7 +321,7 @@ func (j *Job) Finish(data []byte, err *protocol.Error, endedBy string, how proto
 	}
 	if n := len(j.attempts); n > 0 {
 		j.attempts[n-1].EndedAt, j.attempts[n-1].EndedBy = &j.ended, endedBy
-		if err != nil && err.Code == protocol.CodeWorkerDied {
+		if err != nil && (err.Code == protocol.CodeWorkerDied || err.Code == protocol.CodeQuarantined) {
 			err.Data.Attempts = j.attempts
 		}
 	}
@@ -295,6 +329,9 @@ func (j *Job) Finish(data []byte, err *protocol.Error, endedBy string, how proto
 		j.backlog = backlog{}
 	}
 	j.releaseLocked()
+	if err != nil && err.Code == protocol.CodeQuarantined {
+		j.registry.quarantine(j)
+	}
 	j.registry.ended(j, before, j.status) // before the answer, after which a caller may use his id again
 	if j.caller != nil {
 		if j.backlog.empty() {

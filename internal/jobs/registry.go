@@ -42,6 +42,7 @@ type Registry struct {
 	last   uint64 // number of the last id that was given out
 	live   map[uint64]*Job
 	chosen map[chosenID]*Job // those of live whose callers chose an id
+	unsafe quarantine
 }
 
 // chosenID is an id that a caller chose, which is unique for each user.
@@ -54,7 +55,7 @@ type chosenID struct {
 func New(o Options) *Registry {
 	var boot [4]byte
 	rand.Read(boot[:]) // never fails
-	return &Registry{opts: o, boot: hex.EncodeToString(boot[:]), live: map[uint64]*Job{}, chosen: map[chosenID]*Job{}}
+	return &Registry{opts: o, boot: hex.EncodeToString(boot[:]), live: map[uint64]*Job{}, chosen: map[chosenID]*Job{}, unsafe: newQuarantine()}
 }
 
 // An id of ours is boot, a hyphen and the job's number, in base 36 and with leading zeros: enough for 10^15 jobs.
@@ -98,8 +99,8 @@ func (r *Registry) numberIn(id string) uint64 {
 	return n
 }
 
-// Make makes a job, whose caller is not called before Job.Start. The error, CodeConflict, says that the caller's own id is
-// in use.
+// Make makes a job, whose caller is not called before Job.Start. The error says that the caller's own id is in use,
+// CodeConflict, or that of a job which has killed its workers, CodeQuarantined.
 func (r *Registry) Make(s Spec, caller Caller) (*Job, *protocol.Error) {
 	j := &Job{Spec: s, registry: r, limit: r.opts.Backlog, status: protocol.JobPending, caller: caller}
 	r.mu.Lock()
@@ -109,6 +110,9 @@ func (r *Registry) Make(s Spec, caller Caller) (*Job, *protocol.Error) {
 		if r.chosen[key] != nil {
 			err := protocol.NewError(protocol.CodeConflict, "a job with this job_id has not ended yet")
 			err.Data.JobID = s.ID
+			return nil, err
+		}
+		if err := r.unsafe.refuse(key); err != nil {
 			return nil, err
 		}
 		r.chosen[key], j.chosen = j, true
