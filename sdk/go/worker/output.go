@@ -74,7 +74,9 @@ type output struct {
 func newOutput(w io.Writer) *output {
 	o := &output{w: w, wake: make(chan struct{}, 1)}
 	o.room.L = &o.mu
-	if c, ok := w.(syscall.Conn); ok {
+	// A descriptor that takes no deadline is not in the poller: write(2) on it would block, and the scheduler with it.
+	d, pollable := w.(interface{ SetWriteDeadline(time.Time) error })
+	if c, ok := w.(syscall.Conn); ok && pollable && d.SetWriteDeadline(time.Time{}) == nil {
 		// No RawConn, no try: drain's blocking writes are right as well, only slower.
 		o.raw, _ = c.SyscallConn()
 	}

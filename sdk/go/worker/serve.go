@@ -75,9 +75,10 @@ func (w *Worker) ServeConn(ctx context.Context, r io.ReadCloser, wr io.Writer) e
 	defer cancel(ErrClosed)
 	var drain sync.WaitGroup
 	drain.Go(s.out.drain)
+	in := newInput(r, s.flush) // before the hook: it clears the deadline that interrupt sets
 	unhook := context.AfterFunc(ctx, s.interrupt)
 
-	err := s.read(jobs)
+	err := s.read(jobs, in)
 
 	unhook()
 	cancel(ErrClosed)
@@ -128,14 +129,9 @@ type session struct {
 var errStopped = errors.New("stopped")
 
 // read handles frames until the link ends. It is the only reader, and the only goroutine that runs inline functions.
-func (s *session) read(ctx context.Context) error {
+func (s *session) read(ctx context.Context, in *input) error {
 	// The daemon may send what it likes; the buffer grows with what has arrived, never by the announced length.
-	frames := protocol.NewFrameReader(newInput(s.in, func() error {
-		if err := s.out.flush(); err != nil {
-			return fmt.Errorf("write to the daemon: %w", err)
-		}
-		return nil
-	}), math.MaxInt32)
+	frames := protocol.NewFrameReader(in, math.MaxInt32)
 	for {
 		body, err := frames.Next()
 		if errors.Is(err, io.EOF) {
@@ -151,6 +147,14 @@ func (s *session) read(ctx context.Context) error {
 			return fmt.Errorf("worker: %w", err)
 		}
 	}
+}
+
+// flush is what the input does before it waits.
+func (s *session) flush() error {
+	if err := s.out.flush(); err != nil {
+		return fmt.Errorf("write to the daemon: %w", err)
+	}
+	return nil
 }
 
 // handle takes one frame, which is valid until it returns.
