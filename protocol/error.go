@@ -18,6 +18,21 @@ func NewError(code Code, message string) *Error {
 	return &Error{Code: code, Message: message, Data: ErrorData{Kind: code.Kind(), Retryable: code.Retryable()}}
 }
 
+// InvalidParams returns the error for params with these faults, of which the first is in its message.
+func InvalidParams(faults ...Field) *Error {
+	message := "invalid params"
+	if len(faults) > 0 {
+		message += ": " + faults[0].Path
+		if faults[0].Path != "" {
+			message += " "
+		}
+		message += faults[0].Reason
+	}
+	err := NewError(CodeInvalidParams, message)
+	err.Data.Fields = faults
+	return err
+}
+
 // Error returns the kind, the code and the message.
 func (e *Error) Error() string {
 	kind := e.Data.Kind
@@ -60,6 +75,7 @@ type ErrorData struct {
 	UID          *uint32    `json:"uid,omitzero"`            // 1009
 	Buffered     *int64     `json:"buffered_bytes,omitzero"` // 1010
 	Problems     []Problem  `json:"problems,omitzero"`       // 1013
+	File         string     `json:"file,omitzero"`           // 1013: the configuration's path, of which Problem.Line is a line
 	FirstSeq     *int64     `json:"first_seq,omitzero"`      // 1016
 	NextSeq      *int64     `json:"next_seq,omitzero"`       // 1016
 }

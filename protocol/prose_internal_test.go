@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"supervisord/protocol/jsonscan"
 )
 
 // prose is PROTOCOL.md, taken apart.
@@ -124,6 +126,8 @@ func TestProseConstants(t *testing.T) {
 		fmt.Sprintf("deeper than **%d** levels", MaxDepth),
 		fmt.Sprintf("1 to %d of `[A-Za-z0-9._:-]`", MaxJobIDLength),
 		fmt.Sprintf("-%d to %d; orders", MaxPriority, MaxPriority),
+		fmt.Sprintf("of at most %d bytes, echoed", jsonscan.CaptureLimit), fmt.Sprintf("which it implies; at most %d bytes", jsonscan.CaptureLimit),
+		fmt.Sprintf("`min_workers` 0 to %d, `max_workers` 1 to %[1]d", MaxPoolWorkers),
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("PROTOCOL.md does not say %q", want)
@@ -149,6 +153,7 @@ func TestProseConstants(t *testing.T) {
 		string(WorkerStopping), string(WorkerBackoff), string(WorkerFailed), string(PoolReady), ExitStopped, EndedByResult,
 		string(DaemonStarting), string(DaemonReady), string(DaemonDegraded), string(DaemonConfigInvalid), string(DaemonStopping),
 		TreeKillCgroup, TreeKillProcessGroup,
+		string(PoolAdded), string(PoolRemoved), string(PoolRolled), string(PoolTuned), string(PoolKept),
 	} {
 		if !strings.Contains(text, "`"+value) {
 			t.Errorf("PROTOCOL.md does not name the value %q", value)

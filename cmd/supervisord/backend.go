@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"time"
 
@@ -89,4 +90,58 @@ func (b *backend) state(pools []protocol.Pool) protocol.DaemonState {
 		}
 	}
 	return protocol.DaemonReady
+}
+
+// TODO lead: what follows stands in for the methods of rpc.Admin until they do what they say.
+
+func notWired() *protocol.Error {
+	return protocol.NewError(protocol.CodeInternalError, "not served yet")
+}
+
+// Reload implements rpc.Admin.
+func (b *backend) Reload(context.Context) (protocol.DaemonReloadResult, *protocol.Error) {
+	return protocol.DaemonReloadResult{}, notWired()
+}
+
+// ReloadPlugin implements rpc.Admin.
+func (b *backend) ReloadPlugin(context.Context, string, string, []byte) ([]protocol.PluginWorker, *protocol.Error) {
+	return nil, notWired()
+}
+
+// UnloadPlugin implements rpc.Admin.
+func (b *backend) UnloadPlugin(context.Context, string, string) ([]protocol.PluginWorker, *protocol.Error) {
+	return nil, notWired()
+}
+
+// Pool implements rpc.Admin.
+func (b *backend) Pool(string) (protocol.Pool, *protocol.Error) { return protocol.Pool{}, notWired() }
+
+// ScalePool implements rpc.Admin.
+func (b *backend) ScalePool(string, *int, *int) (protocol.Pool, *protocol.Error) {
+	return protocol.Pool{}, notWired()
+}
+
+// RestartPool implements rpc.Admin.
+func (b *backend) RestartPool(context.Context, string) (protocol.Pool, *protocol.Error) {
+	return protocol.Pool{}, notWired()
+}
+
+// PausePool implements rpc.Admin.
+func (b *backend) PausePool(string) (protocol.Pool, *protocol.Error) {
+	return protocol.Pool{}, notWired()
+}
+
+// ResumePool implements rpc.Admin.
+func (b *backend) ResumePool(string) (protocol.Pool, *protocol.Error) {
+	return protocol.Pool{}, notWired()
+}
+
+// WorkerState implements rpc.Admin.
+func (b *backend) WorkerState(context.Context, string) (protocol.WorkerGetStateResult, *protocol.Error) {
+	return protocol.WorkerGetStateResult{}, notWired()
+}
+
+// StopWorker implements rpc.Admin.
+func (b *backend) StopWorker(context.Context, string, bool) (protocol.Worker, *protocol.Error) {
+	return protocol.Worker{}, notWired()
 }

@@ -66,8 +66,9 @@ func newPoolsCommand(c *cli) *cobra.Command {
 		}
 		return c.printTable(poolHeader, poolRows(list.Pools))
 	}
-	pools := &cobra.Command{Use: "pools", Short: "List the pools", Args: noSuchCommand, RunE: list}
+	pools := &cobra.Command{Use: "pools", Short: "List the pools, or do something with one", Args: noSuchCommand, RunE: list}
 	pools.AddCommand(&cobra.Command{Use: "list", Short: "List the pools", Args: cobra.NoArgs, RunE: list})
+	pools.AddCommand(newPoolCommands(c)...)
 	return pools
 }
 

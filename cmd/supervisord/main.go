@@ -5,11 +5,14 @@ package main
 import (
 	"context"
 	"os"
+
+	"supervisord/internal/process"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
+	process.Main()
 	os.Exit(run(context.Background(), os.Args[1:], os.LookupEnv, os.Stdin, os.Stdout, os.Stderr))
 }

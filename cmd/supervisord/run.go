@@ -68,7 +68,7 @@ Exit codes: 0 success, 1 failure, 2 wrong use, 3 daemon not reachable, 4 job fai
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"json", "table"}, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		newServeCommand(c), newCheckCommand(c), newRunCommand(c), newCallCommand(c), newStatusCommand(c),
-		newPluginsCommand(c), newPoolsCommand(c), newWorkersCommand(c), newWorkerCommand(c), newVersionCommand(c),
+		newPluginsCommand(c), newPoolsCommand(c), newWorkersCommand(c), newReloadCommand(c), newWorkerCommand(c), newVersionCommand(c),
 	)
 	return root
 }

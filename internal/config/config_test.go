@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"supervisord/internal/config"
+	"supervisord/protocol"
 )
 
 // user is who the daemon runs as where a test says nothing else.
@@ -188,6 +189,19 @@ pools:
 			t.Errorf("pool %d: got %s, %d, %s, want %s, %d, %s", i, p.Name, p.MaxWorkers, p.Plugins[0].Config, want.name, want.maxWorkers, want.config)
 		}
 		equal(t, "command", p.Command, []string{"x", "{slot}"})
+	}
+}
+
+// What pool.scale may ask for is what a file may.
+func TestMaxWorkersIsTheProtocols(t *testing.T) {
+	for n, want := range map[int]int{protocol.MaxPoolWorkers: 0, protocol.MaxPoolWorkers + 1: 1} {
+		c := config.Default()
+		pool := config.DefaultPool()
+		pool.Name, pool.Command, pool.Directory, pool.MaxWorkers = "a", []string{"x"}, "/", n
+		c.Pools = []config.Pool{pool}
+		if problems := config.Validate(c, user); len(problems) != want {
+			t.Errorf("%d: %v", n, problems)
+		}
 	}
 }
 

@@ -51,22 +51,34 @@ func canonical(v reflect.Value) any {
 	}
 }
 
-// Changes says what is different between two configurations. Its lists hold names in the order of the files.
+// Changes says what is different between two configurations. Its lists are in the order of the types and of the files.
 type Changes struct {
-	// Settings are the keys outside of the pools whose values differ, such as limits.max_batch, access or resources.
+	// Settings are the keys outside of the pools whose values differ and can hold at once, such as limits.max_batch,
+	// access or resources.
 	Settings []string
+	// NeedsRestart are those that hold only for a daemon that is started anew, such as socket.path.
+	NeedsRestart []string
 	// Added and Removed are pools that only the new, or only the old one has.
 	Added, Removed []string
-	// Restart are pools whose workers must be replaced: command, env, plugins, limits of the process and the like differ.
-	Restart []string
+	// Rolled are pools whose workers must be replaced: command, env, plugins, limits of the process and the like differ.
+	Rolled []PoolChange
 	// Tuned are pools whose workers can stay: only timeouts, counts and policies differ.
-	Tuned []string
+	Tuned []PoolChange
+}
+
+// PoolChange is a pool that both configurations have, with other values.
+type PoolChange struct {
+	// Name is the pool's.
+	Name string
+	// Keys are those that differ, as they stand in the pool: command, plugins, job_timeout. One does not stand in it and
+	// makes every pool roll, limits.max_message.
+	Keys []string
 }
 
 // Diff compares two valid configurations.
 func Diff(before, after *Config) Changes {
 	var c Changes
-	diffSettings(reflect.ValueOf(*before), reflect.ValueOf(*after), "", &c.Settings)
+	c.settings(reflect.ValueOf(*before), reflect.ValueOf(*after), "", false)
 	for _, p := range before.Pools {
 		if poolNamed(after, p.Name) == nil {
 			c.Removed = append(c.Removed, p.Name)
@@ -79,12 +91,16 @@ func Diff(before, after *Config) Changes {
 			c.Added = append(c.Added, now.Name)
 			continue
 		}
-		restart, tuned := diffPool(reflect.ValueOf(*was), reflect.ValueOf(*now))
+		keys, roll := diffPool(reflect.ValueOf(*was), reflect.ValueOf(*now))
+		if before.Limits.MaxMessage != after.Limits.MaxMessage {
+			// A worker is told once, when it starts, how long its frames may be.
+			keys, roll = append(keys, "limits.max_message"), true
+		}
 		switch {
-		case restart:
-			c.Restart = append(c.Restart, now.Name)
-		case tuned:
-			c.Tuned = append(c.Tuned, now.Name)
+		case roll:
+			c.Rolled = append(c.Rolled, PoolChange{Name: now.Name, Keys: keys})
+		case len(keys) > 0:
+			c.Tuned = append(c.Tuned, PoolChange{Name: now.Name, Keys: keys})
 		}
 	}
 	return c
@@ -98,30 +114,33 @@ func poolNamed(c *Config, name string) *Pool {
 	return &c.Pools[i]
 }
 
-func diffSettings(before, after reflect.Value, path string, changed *[]string) {
+// settings compares a section at path; restart says that the whole of it holds only after a restart.
+func (c *Changes) settings(before, after reflect.Value, path string, restart bool) {
 	for f, was := range before.Fields() {
 		now := after.FieldByIndex(f.Index)
 		at := join(path, keyOf(f))
+		restart := restart || f.Tag.Get("diff") == "restart"
 		switch {
 		case keyOf(f) == "-" || at == "pools":
 		case f.Type.Kind() == reflect.Struct:
-			diffSettings(was, now, at, changed)
-		case !reflect.DeepEqual(canonical(was), canonical(now)):
-			*changed = append(*changed, at)
+			c.settings(was, now, at, restart)
+		case reflect.DeepEqual(canonical(was), canonical(now)):
+		case restart:
+			c.NeedsRestart = append(c.NeedsRestart, at)
+		default:
+			c.Settings = append(c.Settings, at)
 		}
 	}
 }
 
-func diffPool(before, after reflect.Value) (restart, tuned bool) {
+// diffPool returns the keys of a pool that differ, and whether its workers must be replaced for them.
+func diffPool(before, after reflect.Value) (keys []string, roll bool) {
 	for f, was := range before.Fields() {
 		if reflect.DeepEqual(canonical(was), canonical(after.FieldByIndex(f.Index))) {
 			continue
 		}
-		if f.Tag.Get("diff") == "tune" {
-			tuned = true
-		} else {
-			restart = true
-		}
+		keys = append(keys, keyOf(f))
+		roll = roll || f.Tag.Get("diff") != "tune"
 	}
-	return restart, tuned
+	return keys, roll
 }

@@ -9,6 +9,11 @@ import (
 	"supervisord/internal/config"
 )
 
+// change is a list of one pool.
+func change(name string, keys ...string) []config.PoolChange {
+	return []config.PoolChange{{Name: name, Keys: keys}}
+}
+
 func TestDiff(t *testing.T) {
 	const base = `
 version: 1
@@ -25,16 +30,16 @@ pools:
 		"layout":                    {"limits: {max_batch: 5}", "limits:\n  # five\n  max_batch: 5\n  max_in_flight: 256", config.Changes{}},
 		"order of members":          {"{A: 1, b: [1, 2]}", "{b: [1, 2], A: 1}", config.Changes{}},
 		"a default, written out":    {"name: b, command: [x]", "name: b, command: [x], job_timeout: 0s, env: []", config.Changes{}},
-		"settings":                  {"limits: {max_batch: 5}", "limits: {max_batch: 6}\nlog: {level: debug}\naccess: [{users: [a], methods: [x]}]\nresources: [{name: r, capacity: 1}]\nshutdown_timeout: 1s\nsocket: {path: /x}", config.Changes{Settings: []string{"socket.path", "limits.max_batch", "access", "log.level", "shutdown_timeout", "resources"}}},
+		"settings":                  {"limits: {max_batch: 5}", "limits: {max_batch: 6}\nlog: {level: debug}\naccess: [{users: [a], methods: [x]}]\nresources: [{name: r, capacity: 1}]\nshutdown_timeout: 1s\nsocket: {path: /x}", config.Changes{Settings: []string{"limits.max_batch", "access", "log.level", "shutdown_timeout", "resources"}, NeedsRestart: []string{"socket.path"}}},
 		"added":                     {"  - {name: b", "  - {name: c, command: [x]}\n  - {name: b", config.Changes{Added: []string{"c"}}},
 		"removed":                   {"  - {name: b, command: [x]}\n", "", config.Changes{Removed: []string{"b"}}},
 		"renamed":                   {"name: b", "name: B", config.Changes{Added: []string{"B"}, Removed: []string{"b"}}},
-		"command":                   {"name: b, command: [x]", "name: b, command: [x, y]", config.Changes{Restart: []string{"b"}}},
-		"case of a member":          {"A: 1", "a: 1", config.Changes{Restart: []string{"a"}}},
-		"type of a member":          {"A: 1", "A: 1.0", config.Changes{Restart: []string{"a"}}},
-		"order of a list":           {"[1, 2]", "[2, 1]", config.Changes{Restart: []string{"a"}}},
-		"tuned":                     {"name: b, command: [x]", "name: b, command: [x], job_timeout: 5s, max_workers: 3", config.Changes{Tuned: []string{"b"}}},
-		"tuned, and more than that": {"name: b, command: [x]", "name: b, command: [y], job_timeout: 5s", config.Changes{Restart: []string{"b"}}},
+		"command":                   {"name: b, command: [x]", "name: b, command: [x, y]", config.Changes{Rolled: change("b", "command")}},
+		"case of a member":          {"A: 1", "a: 1", config.Changes{Rolled: change("a", "plugins")}},
+		"type of a member":          {"A: 1", "A: 1.0", config.Changes{Rolled: change("a", "plugins")}},
+		"order of a list":           {"[1, 2]", "[2, 1]", config.Changes{Rolled: change("a", "plugins")}},
+		"tuned":                     {"name: b, command: [x]", "name: b, command: [x], job_timeout: 5s, max_workers: 3", config.Changes{Tuned: change("b", "max_workers", "job_timeout")}},
+		"tuned, and more than that": {"name: b, command: [x]", "name: b, command: [y], job_timeout: 5s", config.Changes{Rolled: change("b", "command", "job_timeout")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !strings.Contains(base, test.old) {
@@ -60,6 +65,54 @@ pools:
 	}
 }
 
+// What a reload makes of a change of each key, said once more: the tags are easily forgotten. Of a list inside of a pool
+// all keys are of the list's kind.
+func TestDiffOfEveryKey(t *testing.T) {
+	atOnce := []string{
+		"version", // never another one
+		"limits.max_connections", "limits.max_connections_per_uid", "limits.max_in_flight", "limits.max_in_flight_per_uid",
+		"limits.max_queued_bytes", "limits.max_message", "limits.max_batch", "limits.output_buffer", "limits.slow_client_timeout",
+		"access", "log.level", "shutdown_timeout", "resources",
+	}
+	restart := []string{
+		"socket.path", "socket.mode", "socket.group", "log.format", "metrics.listen", "jobs.keep_finished", "jobs.keep_for",
+		"jobs.keep_bytes", "jobs.replay_buffer", "jobs.attach_grace", "jobs.store",
+	}
+	roll := []string{
+		"command", "directory", "env", "inherit_env", "user", "group", "plugins", "resources", "concurrency", "memory_limit",
+		"cpu_limit", "tasks_limit",
+	}
+	tune := []string{
+		"allow_root", "min_workers", "max_workers", "idle_timeout", "replace", "drain_grace", "request_queue_size", "max_queue_wait",
+		"max_collation_wait", "restart_policy", "max_restart_attempts", "restart_reset", "restart_backoff_base", "restart_backoff_max",
+		"worker_start_timeout", "job_timeout", "stall_timeout", "cancel_grace", "reload_timeout", "unload_timeout", "shutdown_timeout",
+		"max_jobs_per_worker", "max_worker_age", "max_worker_memory", "max_attempts",
+	}
+	got := config.Changes{}
+	eachChange(t, func(_ string, base, of *config.Config) {
+		c := config.Diff(base, of)
+		got.Settings = append(got.Settings, c.Settings...)
+		got.NeedsRestart = append(got.NeedsRestart, c.NeedsRestart...)
+		if base.Limits.MaxMessage == of.Limits.MaxMessage {
+			got.Rolled, got.Tuned = append(got.Rolled, c.Rolled...), append(got.Tuned, c.Tuned...)
+		} else {
+			equal(t, "a change of max_message", c.Rolled, change("a", "limits.max_message"))
+		}
+	})
+	keys := func(pools []config.PoolChange) (keys []string) {
+		for _, p := range pools {
+			keys = append(keys, p.Keys...)
+		}
+		return keys
+	}
+	for name, lists := range map[string][2][]string{
+		"at once": {atOnce, got.Settings}, "restart": {restart, got.NeedsRestart}, "roll": {roll, keys(got.Rolled)}, "tune": {tune, keys(got.Tuned)},
+	} {
+		want, have := slices.Sorted(slices.Values(lists[0])), slices.Compact(slices.Sorted(slices.Values(lists[1])))
+		equal(t, name, have, want)
+	}
+}
+
 func TestDiffIgnoresTheOrderOfPools(t *testing.T) {
 	before := mustLoad(t, "version: 1\npools: [{name: a, command: [x], directory: /}, {name: b, command: [x], directory: /}]\n")
 	after := mustLoad(t, "version: 1\npools: [{name: b, command: [x], directory: /}, {name: a, command: [x], directory: /}]\n")
@@ -68,6 +121,27 @@ func TestDiffIgnoresTheOrderOfPools(t *testing.T) {
 
 // A change of any key shows in the digest and in Diff.
 func TestEveryKeyCounts(t *testing.T) {
+	changed := 0
+	eachChange(t, func(path string, base, of *config.Config) {
+		changed++
+		if of.Digest() == base.Digest() {
+			t.Errorf("%s is not in the digest", path)
+		}
+		if diff := config.Diff(base, of); reflect.DeepEqual(diff, config.Changes{}) {
+			t.Errorf("Diff overlooks %s", path)
+		}
+	})
+	leaves := slices.DeleteFunc(config.Keys(), func(key string) bool {
+		return slices.ContainsFunc(config.Keys(), func(k string) bool { return strings.HasPrefix(k, key+".") || strings.HasPrefix(k, key+"[]") })
+	})
+	if changed != len(leaves) {
+		t.Errorf("%d keys were changed, of %d", changed, len(leaves))
+	}
+}
+
+// eachChange calls check for each key with a configuration that has another value there and is else the same as base.
+func eachChange(t *testing.T, check func(path string, base, of *config.Config)) {
+	t.Helper()
 	sample := func() *config.Config {
 		c := config.Default()
 		c.Access, c.Resources = []config.AccessRule{{}}, []config.Resource{{}}
@@ -78,16 +152,6 @@ func TestEveryKeyCounts(t *testing.T) {
 		return c
 	}
 	base := sample()
-	changed := 0
-	check := func(path string, of *config.Config) {
-		changed++
-		if of.Digest() == base.Digest() {
-			t.Errorf("%s is not in the digest", path)
-		}
-		if diff := config.Diff(base, of); reflect.DeepEqual(diff, config.Changes{}) {
-			t.Errorf("Diff overlooks %s", path)
-		}
-	}
 	// Each scalar is changed in a fresh copy, reached by the same way through the value.
 	var steps []func(reflect.Value) reflect.Value
 	reach := func(of *config.Config) reflect.Value {
@@ -122,7 +186,7 @@ func TestEveryKeyCounts(t *testing.T) {
 			} else {
 				reach(fresh).Set(reflect.ValueOf([]string{"changed"}))
 			}
-			check(path, fresh)
+			check(path, base, fresh)
 		default:
 			fresh := sample()
 			switch x := reach(fresh); {
@@ -135,16 +199,10 @@ func TestEveryKeyCounts(t *testing.T) {
 			default:
 				x.SetString(x.String() + "changed")
 			}
-			check(path, fresh)
+			check(path, base, fresh)
 		}
 	}
 	walk(reflect.ValueOf(base).Elem(), "Config")
-	leaves := slices.DeleteFunc(config.Keys(), func(key string) bool {
-		return slices.ContainsFunc(config.Keys(), func(k string) bool { return strings.HasPrefix(k, key+".") || strings.HasPrefix(k, key+"[]") })
-	})
-	if changed != len(leaves) {
-		t.Errorf("%d keys were changed, of %d", changed, len(leaves))
-	}
 }
 
 func TestDigest(t *testing.T) {

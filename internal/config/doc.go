@@ -33,5 +33,6 @@
 // beyond that is refused before it takes memory and time.
 //
 // A loaded Config is not changed any more and may be read from any goroutine. The package watches no files and keeps
-// no state; a reload is another Load.
+// no state; Reload is another Load. Diff says what came of it: which keys hold at once, which wait for the daemon's next
+// start, and which pools need new workers.
 package config

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -26,7 +27,8 @@ type LoadOptions struct {
 	Env func(name string) (string, bool)
 	// EUID is the user that the daemon runs as; 0 is root, for whom workers that run as root are an error.
 	EUID int
-	// WorkDir is what relative paths of Path, flags and variables are relative to. Empty: the process's.
+	// WorkDir is what relative paths of Path, flags and variables are relative to. Empty: the process's at the time of
+	// the call, which a daemon that reloads should not rely on: the directory may have been removed since.
 	WorkDir string
 }
 
@@ -49,6 +51,20 @@ func Load(o LoadOptions) (*Config, error) {
 		return nil, fmt.Errorf("load configuration: %w", err)
 	}
 	return load(path, data, o)
+}
+
+// Reload loads the file of a configuration that is in force again, and says what is different in it. It is a whole new
+// Load with the same options, which share nothing with the one before, but for the path: the search is not made again,
+// or a file that is missing for a moment would let another one take its place. The errors are those of Load, a missing
+// file being a wrapped fs.ErrNotExist; current is as good as before then. A file that is being written may be valid and
+// yet not whole: to change one that a daemon may read at any time, another one is renamed into its place.
+func Reload(current *Config, o LoadOptions) (*Config, Changes, error) {
+	o.Path = current.File
+	next, err := Load(o)
+	if err != nil {
+		return nil, Changes{}, err
+	}
+	return next, Diff(current, next), nil
 }
 
 // find returns the path of the file that counts and what it holds. A file that was named has to be there; in the search,
@@ -86,13 +102,18 @@ func searchOrder(o LoadOptions) []string {
 	return append(order, "/etc/supervisord/config.yaml")
 }
 
-// read returns a file's bytes; of one that is too long, more than maxFile of them.
+// readPatience is how long a file that is a pipe may take to come.
+const readPatience = 10 * time.Second
+
+// read returns a file's bytes; of one that is too long, more than maxFile of them. It does not wait for the writer of a
+// named pipe that has none, which would keep a daemon from its next reload for ever.
 func read(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names the file
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	_ = file.SetReadDeadline(time.Now().Add(readPatience)) // a regular file has none, and needs none
 	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
 		return nil, err

@@ -8,12 +8,14 @@ import (
 // Config is the whole configuration. Load makes it; Default is it without any file. It is not changed after that.
 //
 // The struct tags are the schema that a file is checked against: the key, and what a plain int64 counts (unit: "size" is
-// bytes with a unit, "amount" a size or a bare count).
+// bytes with a unit, "amount" a size or a bare count). The tag diff says what a reload makes of a change, see Diff: outside
+// of the pools a key holds at once, but for those with diff:"restart"; in a pool it needs new workers, but for those with
+// diff:"tune".
 type Config struct {
 	// Version is the version of the file's format. Required, and 1.
 	Version int `mapstructure:"version"`
 	// Socket is where clients connect.
-	Socket Socket `mapstructure:"socket"`
+	Socket Socket `mapstructure:"socket" diff:"restart"`
 	// Limits bounds what clients may take of the daemon.
 	Limits Limits `mapstructure:"limits"`
 	// Access says who may call what; the first rule that matches identity and method allows. With rules, a call that
@@ -23,9 +25,9 @@ type Config struct {
 	// Log is what is logged and how.
 	Log Log `mapstructure:"log"`
 	// Metrics is where figures are served.
-	Metrics Metrics `mapstructure:"metrics"`
+	Metrics Metrics `mapstructure:"metrics" diff:"restart"`
 	// Jobs is how long finished jobs and the chunks of running ones are kept.
-	Jobs Jobs `mapstructure:"jobs"`
+	Jobs Jobs `mapstructure:"jobs" diff:"restart"`
 	// ShutdownTimeout is how long running jobs get to end when the daemon stops. Default 30s. More than 0: a daemon
 	// that could wait for ever would be killed by its service manager, without having stopped its workers.
 	ShutdownTimeout time.Duration `mapstructure:"shutdown_timeout"`
@@ -97,7 +99,7 @@ type Log struct {
 	// Level is debug, info, warn or error: the least important that is logged. Default info.
 	Level string `mapstructure:"level"`
 	// Format is auto, json, console or journal. Default auto: console on a terminal, else json.
-	Format string `mapstructure:"format"`
+	Format string `mapstructure:"format" diff:"restart"`
 }
 
 // Metrics is where figures are served, for Prometheus to fetch.
@@ -141,8 +143,7 @@ type ResourceAmount struct {
 	Amount int64 `mapstructure:"amount" unit:"amount"`
 }
 
-// Pool is a set of workers that run the same command. The tag diff:"tune" marks what can be changed while its
-// workers go on; a change of anything else needs new ones.
+// Pool is a set of workers that run the same command.
 type Pool struct {
 	// Name is 1 to 64 of [A-Za-z0-9._-], unique. Required.
 	Name string `mapstructure:"name"`
@@ -162,7 +163,7 @@ type Pool struct {
 	// Group is the group they run as. Default "": the primary group of User.
 	Group string `mapstructure:"group"`
 	// AllowRoot allows workers that run as root. Default false: they are an error.
-	AllowRoot bool `mapstructure:"allow_root"`
+	AllowRoot bool `mapstructure:"allow_root" diff:"tune"`
 	// Plugins are what the workers offer, and with which config. Default: none, which means whatever the workers name
 	// in their ready message.
 	Plugins []Plugin `mapstructure:"plugins"`

@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 
 	"supervisord/protocol"
 	"supervisord/protocol/jsonscan"
@@ -19,13 +21,13 @@ func members(params []byte, names ...string) (map[string][]byte, *protocol.Error
 		}
 		name, err := jsonscan.Unquote(raw)
 		if err != nil {
-			return nil, invalidParams(protocol.Field{Reason: err.Error()})
+			return nil, protocol.InvalidParams(protocol.Field{Reason: err.Error()})
 		}
 		if !slices.Contains(names, name) {
 			continue
 		}
 		if _, twice := byName[name]; twice {
-			return nil, invalidParams(protocol.Field{Path: name, Reason: "stands twice"})
+			return nil, protocol.InvalidParams(protocol.Field{Path: name, Reason: "stands twice"})
 		}
 		byName[name] = value
 	}
@@ -41,11 +43,11 @@ func members(params []byte, names ...string) (map[string][]byte, *protocol.Error
 func textOf(byName map[string][]byte, name string) (string, *protocol.Error) {
 	value, ok := byName[name]
 	if !ok {
-		return "", invalidParams(protocol.Field{Path: name, Reason: "is missing"})
+		return "", protocol.InvalidParams(protocol.Field{Path: name, Reason: "is missing"})
 	}
 	s, ok := text(value)
 	if !ok {
-		return "", invalidParams(protocol.Field{Path: name, Reason: "is not a string"})
+		return "", protocol.InvalidParams(protocol.Field{Path: name, Reason: "is not a string"})
 	}
 	return s, nil
 }
@@ -58,5 +60,36 @@ func booleanOf(byName map[string][]byte, name string) (bool, *protocol.Error) {
 	case "true":
 		return true, nil
 	}
-	return false, invalidParams(protocol.Field{Path: name, Reason: "is not a boolean"})
+	return false, protocol.InvalidParams(protocol.Field{Path: name, Reason: "is not a boolean"})
+}
+
+// nameOf is the name of a plugin, a pool or a worker that has to be there.
+func nameOf(byName map[string][]byte, name string) (string, *protocol.Error) {
+	s, err := textOf(byName, name)
+	if err == nil && s == "" {
+		err = protocol.InvalidParams(protocol.Field{Path: name, Reason: "is not a name"})
+	}
+	return s, err
+}
+
+// integerOf is the member that has to be an integer in a range where it is there; nil where it is not.
+func integerOf(byName map[string][]byte, name string, least, most int) (*int, *protocol.Error) {
+	value, ok := byName[name]
+	if !ok {
+		return nil, nil //nolint:nilnil // absent is no fault
+	}
+	n, err := strconv.Atoi(string(value))
+	if err != nil || n < least || n > most {
+		return nil, protocol.InvalidParams(protocol.Field{Path: name, Reason: fmt.Sprintf("is not an integer from %d to %d", least, most)})
+	}
+	return &n, nil
+}
+
+// objectOf is the member that has to be an object where it is there, as the bytes it is; nil where it is not.
+func objectOf(byName map[string][]byte, name string) ([]byte, *protocol.Error) {
+	value, ok := byName[name]
+	if ok && value[0] != '{' {
+		return nil, protocol.InvalidParams(protocol.Field{Path: name, Reason: "is not an object"})
+	}
+	return value, nil
 }

@@ -39,7 +39,7 @@ func (c *conn) execute(r *request, to reply) {
 		c.answerError(&to, err, &c.set)
 		return
 	}
-	job, err := c.s.opts.Backend.Make(x, k)
+	job, err := c.s.backend.Make(x, k)
 	if err != nil {
 		c.leave(k.key)
 		c.answerError(&to, err, &c.set)
@@ -119,7 +119,7 @@ func (k *call) Done(data []byte, chunks int64, err *protocol.Error, set *outq.Se
 	c := k.c
 	c.leave(k.key)
 	defer c.answered()
-	if unsent := c.unsent(); err == nil && unsent > c.s.opts.OutputBuffer+c.s.opts.MaxMessage {
+	if unsent := c.unsent(); err == nil && unsent > c.outputBuffer+c.maxMessage {
 		err = protocol.NewError(protocol.CodeClientTooSlow, fmt.Sprintf("%d bytes wait to be read, too many to queue this result", unsent))
 		err.Data.Buffered, err.Data.JobID = new(int64(unsent)), k.job.JobID()
 	}

@@ -38,6 +38,10 @@ type conn struct {
 	window int           // see streamWindow
 	ended  chan struct{} // closed when its reader is done with it
 
+	// What the connection was opened with, as in Options; the other limits are those of the moment.
+	maxMessage, outputBuffer int
+	slowTimeout              time.Duration
+
 	// The reader goroutine's.
 	in      reader
 	set     outq.Set
@@ -73,28 +77,29 @@ type inFlight interface {
 func (k *call) cancelRequest() { k.job.Cancel(protocol.ByCaller, false, &k.c.set) }
 
 // newConn makes a connection, which runs until the client or the server ends it.
-func newConn(s *Server, nc *net.UnixConn, peer *Peer) *conn {
+func newConn(s *Server, o *Options, nc *net.UnixConn, peer *Peer) *conn {
 	c := &conn{
 		s: s, nc: nc, peer: peer, ended: make(chan struct{}),
-		log:      s.opts.Log.With(zap.Uint32("uid", peer.UID), zap.Int("pid", peer.PID)),
-		window:   min(streamWindow, s.opts.OutputBuffer),
+		log:        s.log.With(zap.Uint32("uid", peer.UID), zap.Int("pid", peer.PID)),
+		window:     min(streamWindow, o.OutputBuffer),
+		maxMessage: o.MaxMessage, outputBuffer: o.OutputBuffer, slowTimeout: o.SlowClientTimeout,
 		calls:    map[string]inFlight{},
 		controls: map[uint64]*control{},
 	}
-	c.in = reader{r: outq.NewSource(nc, c.beforeWait), limit: s.opts.MaxMessage}
-	c.out = outq.New(nc, outq.Options{Stall: s.opts.SlowClientTimeout, Keep: keepOutput, Room: c.room, Failed: c.failed})
+	c.in = reader{r: outq.NewSource(nc, c.beforeWait), limit: c.maxMessage}
+	c.out = outq.New(nc, outq.Options{Stall: c.slowTimeout, Keep: keepOutput, Room: c.room, Failed: c.failed})
 	return c
 }
 
 // beforeWait sends what the last reads led to, and waits while the client leaves too much unread.
 func (c *conn) beforeWait() error {
 	c.set.Flush()
-	return c.out.WaitBelow(c.s.opts.OutputBuffer)
+	return c.out.WaitBelow(c.outputBuffer)
 }
 
 // enter counts a request and makes it known by its id; key is what leave takes.
 func (c *conn) enter(key *string, id string, f inFlight) *protocol.Error {
-	limits := &c.s.opts
+	limits := c.s.now.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	*key = id

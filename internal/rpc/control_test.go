@@ -22,8 +22,9 @@ func TestControlMethods(t *testing.T) {
 		{"daemon.ping", `{}`},
 		{"daemon.info", `{"name":"supervisord","version":"1.2.3","protocol":{"version":1,"supported":[1]},"limits":{"max_connections":100,` +
 			`"max_connections_per_uid":50,"max_in_flight":256,"max_in_flight_per_uid":4096,"max_queued_bytes":268435456,"max_message":1048576,` +
-			`"max_batch":1000,"output_buffer":1048576,"slow_client_timeout_ms":30000},"methods":["execute","job.cancel","plugin.list","pool.list",` +
-			`"worker.list","daemon.info","daemon.status","daemon.ping"]}`},
+			`"max_batch":1000,"output_buffer":1048576,"slow_client_timeout_ms":30000},"methods":["execute","job.cancel","plugin.list","plugin.reload",` +
+			`"plugin.unload","pool.list","pool.get","pool.scale","pool.restart","pool.pause","pool.resume","worker.list","worker.get_state",` +
+			`"worker.stop","daemon.info","daemon.status","daemon.reload","daemon.ping"]}`},
 		{"daemon.status", `{"state":"ready","version":"1.2.3","pid":0,"started_at":"0001-01-01T00:00:00Z","uptime_ms":0,"config":"","socket":"",` +
 			`"connections":1,"jobs":{"queued":0,"running":0,"completed":0,"failed":0,"cancelled":0},"pools":[],"tree_kill":"cgroup"}`},
 		{"plugin.list", `{"plugins":[{"name":"a<b>","pools":["p"],"streaming":false,"schema":{"type":"object"},"description":"","residency":{"p":"resident"}}]}`},
@@ -199,7 +200,7 @@ func TestInvalidConfiguration(t *testing.T) {
 		c.send(call("1", method, ""))
 		line := c.line()
 		switch {
-		case method == "daemon.ping", method == "daemon.info", method == "daemon.status":
+		case strings.HasPrefix(method, "daemon."):
 			if !strings.Contains(line, `"result":`) {
 				t.Errorf("%s: %s", method, line)
 			}

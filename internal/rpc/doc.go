@@ -13,10 +13,13 @@
 // request of the method table it gets a skeleton with a running number, and its answer finds the client's own id again
 // under that number. What it would do badly (ids, params, batches, malformed input, the speed of calls) is kept from it.
 //
-// A connection has one reader goroutine, which also runs the quick methods; those that wait (job.cancel) have one of
-// their own, bounded by max_in_flight. Nothing that a client does or fails to do makes another one's goroutine wait: its
+// A connection has one reader goroutine, which also runs the quick methods; those that wait (job.cancel, a reload) have
+// one of their own, bounded by max_in_flight. Nothing that a client does or fails to do makes another one's goroutine wait: its
 // answers are queued, its streams are refused when they are over their share of the queue and fed when there is room, and
 // it is read from only while its unsent output is below output_buffer.
+//
+// What a server goes by can change while it serves (Server.Reconfigure): it is one struct behind an atomic pointer, which a
+// request looks at when it needs it. What a connection's buffers follow from is copied when it is opened.
 //
 // Locks: a connection's lock is a leaf, but for its output queue's; it is taken by calls with their job's lock held.
 // Nothing is called with it held.

@@ -159,7 +159,7 @@ func parseExecute(params []byte, x *Execution, k *call) *protocol.Error {
 		}
 	}
 	if fields != nil {
-		return invalidParams(fields...)
+		return protocol.InvalidParams(fields...)
 	}
 	x.Stream = k.stream
 	kept := make([]byte, 0, len(x.Params)+len(x.Metadata))

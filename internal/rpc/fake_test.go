@@ -27,6 +27,8 @@ type backend struct {
 	panics  string // what Plugins panics with, unless empty
 	plugins []protocol.Plugin
 	slow    func(*job, string, bool) // what Cancel does instead of ending the job
+
+	admin admin // set before the first call
 }
 
 // event is something that was asked of a job.
@@ -37,7 +39,10 @@ type event struct {
 }
 
 func newBackend() *backend {
-	return &backend{held: make(chan *job, 1000), events: make(chan event, 10000), jobs: map[string]*job{}}
+	return &backend{
+		held: make(chan *job, 1000), events: make(chan event, 10000), jobs: map[string]*job{},
+		admin: admin{asked: make(chan string, 1000)},
+	}
 }
 
 func (b *backend) Make(x rpc.Execution, caller rpc.Caller) (rpc.Job, *protocol.Error) {

@@ -26,6 +26,8 @@ func FuzzConnection(f *testing.F) {
 		call("1", "job.cancel", `{"job_id":"job-1"}`) + cancel("1") + call("2", "$/cancelRequest", `{"id":1}`),
 		run("1", "fail", "") + run("2", "nobody", "") + run("null", "echo", "") + run("", "echo", "") + call("5", "daemon.info", "[]"),
 		framed(strings.TrimSpace(run("1", "spell", `"stream":true`))) + framed("[]") + framed("x"),
+		call("1", "plugin.reload", `{"plugin_name":"spell","config":{"a":[1]}}`) + call("2", "pool.scale", `{"pool":"text","min_workers":1}`) +
+			"[" + call("3", "daemon.reload", "") + "," + call("4", "worker.stop", `{"worker":"text/0","force":true}`) + "]" + cancel("1"),
 	} {
 		f.Add([]byte(in), uint16(10))
 	}

@@ -58,21 +58,10 @@ type daemon struct {
 // start starts a daemon, which ends with the test. change may change its options.
 func start(t testing.TB, change ...func(*rpc.Options)) *daemon {
 	t.Helper()
-	access, err := rpc.NewAccess(nil, uint32(os.Geteuid()))
-	if err != nil {
-		t.Fatal(err)
-	}
 	core, logs := observer.New(zapcore.InfoLevel)
 	d := &daemon{backend: newBackend(), path: socketPath(t), logs: logs}
-	o := rpc.Options{
-		MaxConnections: 100, MaxConnectionsPerUID: 50, MaxInFlight: 256, MaxInFlightPerUID: 4096, MaxQueuedBytes: 256 << 20,
-		MaxMessage: 1 << 20, MaxBatch: 1000, OutputBuffer: 1 << 20, SlowClientTimeout: 30 * time.Second,
-		Version: "1.2.3", Access: access, Backend: d.backend, Log: zap.New(core),
-	}
-	for _, f := range change {
-		f(&o)
-	}
-	if d.server, err = rpc.New(o); err != nil {
+	var err error
+	if d.server, err = rpc.New(options(t, d.backend, zap.New(core), change...)); err != nil {
 		t.Fatal(err)
 	}
 	l, err := rpc.Listen(d.path, 0o666, "")
@@ -97,6 +86,20 @@ func start(t testing.TB, change ...func(*rpc.Options)) *daemon {
 		}
 	})
 	return d
+}
+
+// options are those of start, changed.
+func options(t testing.TB, b *backend, log *zap.Logger, change ...func(*rpc.Options)) rpc.Options {
+	t.Helper()
+	o := rpc.Options{
+		MaxConnections: 100, MaxConnectionsPerUID: 50, MaxInFlight: 256, MaxInFlightPerUID: 4096, MaxQueuedBytes: 256 << 20,
+		MaxMessage: 1 << 20, MaxBatch: 1000, OutputBuffer: 1 << 20, SlowClientTimeout: 30 * time.Second,
+		Version: "1.2.3", Access: access(t), Backend: b, Log: log,
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	return o
 }
 
 // socketPath is a path for a socket in a short directory, which others may pass.

@@ -23,10 +23,20 @@ type method struct {
 var methods = table(
 	method{name: protocol.MethodJobCancel, waits: true, run: jobCancel},
 	method{name: protocol.MethodPluginList, run: pluginList},
+	method{name: protocol.MethodPluginReload, admin: true, waits: true, run: pluginReload},
+	method{name: protocol.MethodPluginUnload, admin: true, waits: true, run: pluginUnload},
 	method{name: protocol.MethodPoolList, run: poolList},
+	method{name: protocol.MethodPoolGet, run: poolGet},
+	method{name: protocol.MethodPoolScale, admin: true, run: poolScale},
+	method{name: protocol.MethodPoolRestart, admin: true, waits: true, run: poolRestart},
+	method{name: protocol.MethodPoolPause, admin: true, run: poolPause},
+	method{name: protocol.MethodPoolResume, admin: true, run: poolResume},
 	method{name: protocol.MethodWorkerList, run: workerList},
+	method{name: protocol.MethodWorkerGetState, waits: true, run: workerGetState},
+	method{name: protocol.MethodWorkerStop, admin: true, waits: true, run: workerStop},
 	method{name: protocol.MethodDaemonInfo, run: daemonInfo},
 	method{name: protocol.MethodDaemonStatus, run: daemonStatus},
+	method{name: protocol.MethodDaemonReload, admin: true, waits: true, run: daemonReload},
 	method{name: protocol.MethodDaemonPing, run: daemonPing},
 )
 
@@ -64,10 +74,11 @@ func (s *Server) admit(p *Peer, name string) *protocol.Error {
 		err.Data.Method = name
 		return err
 	}
-	if s.opts.Invalid != nil && !strings.HasPrefix(name, "daemon.") && name != protocol.MethodRPCDiscover {
-		return s.opts.Invalid
+	now := s.now.Load()
+	if now.Invalid != nil && !strings.HasPrefix(name, "daemon.") && name != protocol.MethodRPCDiscover {
+		return now.Invalid
 	}
-	if !s.opts.Access.allows(p, name, m != nil && m.admin) {
+	if !now.Access.allows(p, name, m != nil && m.admin) {
 		err := protocol.NewError(protocol.CodePermissionDenied, "this user may not call "+name)
 		err.Data.Method, err.Data.UID = name, &p.UID
 		return err
@@ -81,7 +92,7 @@ func jobCancel(ctx context.Context, c *conn, params []byte) (any, *protocol.Erro
 	if err != nil {
 		return nil, err
 	}
-	job := c.s.opts.Backend.Find(p.JobID, c.peer.UID, c.s.opts.Access.administrates(c.peer))
+	job := c.s.backend.Find(p.JobID, c.peer.UID, c.administrates())
 	if job == nil {
 		err := protocol.NewError(protocol.CodeUnknownJob, "no job of this user has this id, or it has ended and is not kept")
 		err.Data.JobID = p.JobID
@@ -97,11 +108,8 @@ func jobCancel(ctx context.Context, c *conn, params []byte) (any, *protocol.Erro
 	select {
 	case <-job.Done():
 	case <-ctx.Done():
-		err := protocol.NewError(protocol.CodeCancelled, "no longer waiting for the end of the job, which is still cancelled")
-		err.Data.How, err.Data.By, err.Data.JobID = new(protocol.HowDetached), protocol.ByDisconnect, p.JobID
-		if errors.Is(context.Cause(ctx), errDetached) {
-			err.Data.By = protocol.ByCaller
-		}
+		err := detached(ctx, "no longer waiting for the end of the job, which is still cancelled")
+		err.Data.JobID = p.JobID
 		return nil, err
 	}
 	result := protocol.JobCancelResult{JobID: p.JobID}
@@ -110,6 +118,19 @@ func jobCancel(ctx context.Context, c *conn, params []byte) (any, *protocol.Erro
 		result.How = &how
 	}
 	return result, nil
+}
+
+// administrates reports whether the client may see and end what is other users'.
+func (c *conn) administrates() bool { return c.s.now.Load().Access.administrates(c.peer) }
+
+// detached is the answer to a request that no longer waits for what goes on without it.
+func detached(ctx context.Context, message string) *protocol.Error {
+	err := protocol.NewError(protocol.CodeCancelled, message)
+	err.Data.How, err.Data.By = new(protocol.HowDetached), protocol.ByDisconnect
+	if errors.Is(context.Cause(ctx), errDetached) {
+		err.Data.By = protocol.ByCaller
+	}
+	return err
 }
 
 func jobCancelParams(params []byte) (p protocol.JobCancelParams, err *protocol.Error) {
@@ -121,42 +142,42 @@ func jobCancelParams(params []byte) (p protocol.JobCancelParams, err *protocol.E
 		return p, err
 	}
 	if !protocol.ValidJobID(p.JobID) { // nor is it repeated, however long
-		return p, invalidParams(protocol.Field{Path: "job_id", Reason: badJobID})
+		return p, protocol.InvalidParams(protocol.Field{Path: "job_id", Reason: badJobID})
 	}
 	p.Force, err = booleanOf(byName, "force")
 	return p, err
 }
 
 func pluginList(_ context.Context, c *conn, _ []byte) (any, *protocol.Error) {
-	return protocol.PluginListResult{Plugins: c.s.opts.Backend.Plugins()}, nil
+	return protocol.PluginListResult{Plugins: c.s.backend.Plugins()}, nil
 }
 
 func poolList(_ context.Context, c *conn, _ []byte) (any, *protocol.Error) {
-	return protocol.PoolListResult{Pools: c.s.opts.Backend.Pools()}, nil
+	return protocol.PoolListResult{Pools: c.s.backend.Pools()}, nil
 }
 
 func workerList(_ context.Context, c *conn, _ []byte) (any, *protocol.Error) {
-	return protocol.WorkerListResult{Workers: c.s.opts.Backend.Workers()}, nil
+	return protocol.WorkerListResult{Workers: c.s.backend.Workers()}, nil
 }
 
 func daemonInfo(_ context.Context, c *conn, _ []byte) (any, *protocol.Error) {
-	o := &c.s.opts
+	now := c.s.now.Load()
 	return protocol.DaemonInfo{
 		Name:     "supervisord",
-		Version:  o.Version,
+		Version:  c.s.version,
 		Protocol: protocol.DaemonProtocol{Version: protocol.Version, Supported: []int{protocol.Version}},
 		Limits: protocol.DaemonLimits{
-			MaxConnections: o.MaxConnections, MaxConnectionsPerUID: o.MaxConnectionsPerUID,
-			MaxInFlight: o.MaxInFlight, MaxInFlightPerUID: o.MaxInFlightPerUID,
-			MaxQueuedBytes: o.MaxQueuedBytes, MaxMessage: int64(o.MaxMessage), MaxBatch: o.MaxBatch,
-			OutputBuffer: int64(o.OutputBuffer), SlowClientTimeoutMS: *protocol.Milliseconds(o.SlowClientTimeout),
+			MaxConnections: now.MaxConnections, MaxConnectionsPerUID: now.MaxConnectionsPerUID,
+			MaxInFlight: now.MaxInFlight, MaxInFlightPerUID: now.MaxInFlightPerUID,
+			MaxQueuedBytes: now.MaxQueuedBytes, MaxMessage: int64(c.maxMessage), MaxBatch: now.MaxBatch,
+			OutputBuffer: int64(c.outputBuffer), SlowClientTimeoutMS: *protocol.Milliseconds(c.slowTimeout),
 		},
 		Methods: c.s.served,
 	}, nil
 }
 
 func daemonStatus(_ context.Context, c *conn, _ []byte) (any, *protocol.Error) {
-	status := c.s.opts.Backend.Status()
+	status := c.s.backend.Status()
 	status.Connections = c.s.connections()
 	return status, nil
 }

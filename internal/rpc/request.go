@@ -76,17 +76,3 @@ func parseRequest(o *jsonscan.Object, message []byte) (r request, isRequest bool
 	}
 	return r, true, nil
 }
-
-func invalidParams(fields ...protocol.Field) *protocol.Error {
-	message := "invalid params"
-	if len(fields) > 0 {
-		message += ": " + fields[0].Path
-		if fields[0].Path != "" {
-			message += " "
-		}
-		message += fields[0].Reason
-	}
-	err := protocol.NewError(protocol.CodeInvalidParams, message)
-	err.Data.Fields = fields
-	return err
-}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,7 +15,7 @@ import (
 	"supervisord/protocol"
 )
 
-// Options are what a Server needs. Counts of 0 are no limit.
+// Options are what a Server needs. Counts of 0 are no limit. Reconfigure can change all but Version, Backend and Log.
 type Options struct {
 	MaxConnections       int
 	MaxConnectionsPerUID int
@@ -41,11 +42,15 @@ type Options struct {
 
 // Server serves clients on a listener. It is safe for concurrent use.
 type Server struct {
-	opts   Options
-	served []string // methods
-	users  users
-	cut    chan struct{} // closed by cutOff when connections are to end at once
-	cutOff func()
+	version string
+	backend Backend
+	log     *zap.Logger
+	served  []string                // methods
+	now     atomic.Pointer[Options] // what holds for new requests and connections; never changed, only replaced
+	refused refusals
+	users   users
+	cut     chan struct{} // closed by cutOff when connections are to end at once
+	cutOff  func()
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
@@ -55,12 +60,30 @@ type Server struct {
 
 // New makes a server.
 func New(o Options) (*Server, error) {
-	if o.MaxMessage < 1 || o.OutputBuffer < 1 || o.Access == nil || o.Backend == nil || o.Log == nil {
-		return nil, errors.New("a server needs a message size, an output buffer, access rules, a backend and a logger")
+	if o.Backend == nil || o.Log == nil {
+		return nil, errors.New("a server needs a backend and a logger")
 	}
-	s := &Server{opts: o, served: served(), conns: map[*conn]struct{}{}, cut: make(chan struct{})}
+	s := &Server{
+		version: o.Version, backend: o.Backend, log: o.Log, served: served(),
+		conns: map[*conn]struct{}{}, cut: make(chan struct{}),
+	}
 	s.cutOff = sync.OnceFunc(func() { close(s.cut) })
+	if err := s.Reconfigure(o); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// Reconfigure lets other options hold, as a whole: every request that is read after it has returned is judged by them
+// alone. Requests in flight go on. A connection keeps the sizes and the timeout that it was opened with (MaxMessage,
+// OutputBuffer, SlowClientTimeout), and stays open where there are now more than there may be. Version, Backend and Log
+// are those of New. After an error nothing has changed.
+func (s *Server) Reconfigure(o Options) error {
+	if o.MaxMessage < 1 || o.OutputBuffer < 1 || o.Access == nil {
+		return errors.New("a server needs a message size, an output buffer and access rules")
+	}
+	s.now.Store(&o)
+	return nil
 }
 
 // Accepting again is tried after acceptPause when the daemon is short of descriptors or memory, and then less and less
@@ -83,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 			return nil
 		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-			s.opts.Log.Error("cannot accept connections for now", zap.Error(err), zap.Duration("pause", pause))
+			s.log.Error("cannot accept connections for now", zap.Error(err), zap.Duration("pause", pause))
 			select {
 			case <-time.After(pause):
 			case <-s.cut:
@@ -99,14 +122,15 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener) error {
 func (s *Server) accept(ctx context.Context, nc *net.UnixConn) {
 	peer, err := peerOf(nc)
 	if err != nil {
-		s.opts.Log.Warn("connection refused", zap.Error(err))
+		s.refused.add(s.log, time.Now(), err.Error())
 		_ = nc.Close() // nothing was written
 		return
 	}
-	c := newConn(s, nc, peer)
+	o := s.now.Load()
+	c := newConn(s, o, nc, peer)
 	s.mu.Lock()
-	if !s.closing && (s.opts.MaxConnections == 0 || len(s.conns) < s.opts.MaxConnections) {
-		c.user = s.users.connect(c.peer.UID, s.opts.MaxConnectionsPerUID)
+	if !s.closing && (o.MaxConnections == 0 || len(s.conns) < o.MaxConnections) {
+		c.user = s.users.connect(c.peer.UID, o.MaxConnectionsPerUID)
 	}
 	if c.user != nil {
 		s.conns[c] = struct{}{}
@@ -130,7 +154,7 @@ func (c *conn) turnAway() {
 	c.out.End()
 	_ = c.nc.Close()
 	c.out.Wait()
-	c.log.Warn("connection refused", zap.String("reason", err.Message))
+	c.s.refused.add(c.log, time.Now(), err.Message)
 }
 
 func (s *Server) remove(c *conn) {
@@ -171,4 +195,5 @@ func (s *Server) Close(ctx context.Context) {
 	} else {
 		<-cut
 	}
+	s.refused.flush(s.log)
 }

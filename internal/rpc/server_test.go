@@ -52,6 +52,32 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
+// TestRefusalsAreLoggedTogether: however fast clients come, there is a line a second, and none of them is left out.
+func TestRefusalsAreLoggedTogether(t *testing.T) {
+	d := start(t, func(o *rpc.Options) { o.MaxConnections = 1 })
+	d.dial(t).ping()
+	began := time.Now()
+	const refused = 300
+	for range refused {
+		d.dial(t).want(tooManyConnections)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d.server.Close(ctx) // tells of the last ones
+	lines := d.logs.FilterMessage("connections refused").All()
+	if most := 2 + int(time.Since(began)/time.Second); len(lines) > most {
+		t.Errorf("%d lines in %v", len(lines), time.Since(began))
+	}
+	told := 0
+	for _, l := range lines {
+		n, _ := l.ContextMap()["count"].(int64)
+		told += int(n)
+	}
+	if told != refused || lines[0].ContextMap()["reason"] != "too many connections" {
+		t.Errorf("%d of %d refusals are told, first %v", told, refused, lines[0].ContextMap())
+	}
+}
+
 // TestClose: what is answered is sent, what is asked for is answered while there is time, nothing new is taken.
 func TestClose(t *testing.T) {
 	d := start(t)

@@ -38,7 +38,7 @@ func (s *stream) ReadObject(v any) error {
 			return c.skeleton(number, v)
 		}
 		// One read may bring many small requests with large answers.
-		if c.out.Size() > c.s.opts.OutputBuffer {
+		if c.out.Size() > c.outputBuffer {
 			if err := c.beforeWait(); err != nil {
 				c.teardown(err)
 				return err
@@ -93,7 +93,7 @@ func (c *conn) handleBatch(message []byte) {
 		c.refuse(invalidFault(nil, "a batch has at least one request"), reply{}, &c.set)
 		return
 	}
-	if most := c.s.opts.MaxBatch; most > 0 && n > most {
+	if most := c.s.now.Load().MaxBatch; most > 0 && n > most {
 		f := invalidFault(nil, fmt.Sprintf("a batch has at most %d requests", most))
 		f.err.Data.Limit = int64(most)
 		c.refuse(f, reply{}, &c.set)
@@ -143,7 +143,7 @@ func (c *conn) request(r *request, to reply) {
 		return
 	}
 	if r.list {
-		c.answerError(&to, invalidParams(protocol.Field{Reason: "params are by name: an object, not an array"}), &c.set)
+		c.answerError(&to, protocol.InvalidParams(protocol.Field{Reason: "params are by name: an object, not an array"}), &c.set)
 		return
 	}
 	if r.method == protocol.MethodExecute {
