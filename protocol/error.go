@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -40,6 +41,26 @@ func (e *Error) Error() string {
 		kind = e.Code.Kind()
 	}
 	return fmt.Sprintf("%s (%d): %s", kind, int(e.Code), e.Message)
+}
+
+// Size is about how many bytes the parts of the error hold that a worker may have made long.
+func (e *Error) Size() int {
+	n := len(e.Message)
+	if info := e.Data.ErrorInfo; info != nil {
+		n += len(info.Traceback) + len(info.FieldsInvalid)
+	}
+	return n
+}
+
+// Short is the error without the parts that may be long.
+func (e *Error) Short() *Error {
+	const longest = 1 << 10
+	short := *e
+	if len(short.Message) > longest {
+		short.Message = strings.ToValidUTF8(short.Message[:longest], "") + " ..."
+	}
+	short.Data.ErrorInfo = nil
+	return &short
 }
 
 // ErrorData is the data of an Error: kind and retryable always, every other member only with the codes named beside

@@ -16,6 +16,8 @@ type answer chan *protocol.Error
 func (answer) Chunk(int64, []byte, []byte, bool, *outq.Set) bool { return true }
 func (answer) Progress([]byte, []byte, *outq.Set)                {}
 
+func (a answer) Keep(int) bool { return true }
+
 func (a answer) Done(_ []byte, _ int64, err *protocol.Error, _ *outq.Set) { a <- err }
 
 // benchCall is the whole path of one call from its making to its answer, through a real process.

@@ -14,6 +14,7 @@ type sink struct{}
 
 func (sink) Chunk(int64, []byte, []byte, bool, *outq.Set) bool { return true }
 func (sink) Progress([]byte, []byte, *outq.Set)                {}
+func (sink) Keep(int) bool                                     { return true }
 func (sink) Done([]byte, int64, *protocol.Error, *outq.Set)    {}
 func (sink) Submit(*jobs.Job, *outq.Set)                       {}
 func (sink) End(*jobs.Job, jobs.Ending, *outq.Set)             {}

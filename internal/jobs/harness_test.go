@@ -42,14 +42,16 @@ func (e *executor) End(j *jobs.Job, end jobs.Ending, _ *outq.Set) {
 // caller takes chunks while it has room, and notes what it is told. The job's lock guards it, and the test reads it when
 // nothing runs.
 type caller struct {
-	t    *testing.T
-	room int // chunks that it will still take
-	next int64
-	told []string
-	done int
-	data string
-	err  *protocol.Error
-	all  int64 // chunks, by the answer
+	t       *testing.T
+	room    int // chunks that it will still take
+	next    int64
+	kept    int  // bytes of a result that it was asked to have kept
+	refuses bool // that
+	told    []string
+	done    int
+	data    string
+	err     *protocol.Error
+	all     int64 // chunks, by the answer
 }
 
 func (c *caller) Chunk(seq int64, chunk, metadata []byte, final bool, _ *outq.Set) bool {
@@ -70,6 +72,11 @@ func (c *caller) Chunk(seq int64, chunk, metadata []byte, final bool, _ *outq.Se
 
 func (c *caller) Progress(progress, message []byte, _ *outq.Set) {
 	c.told = append(c.told, fmt.Sprintf("progress %s %s", progress, message))
+}
+
+func (c *caller) Keep(n int) bool {
+	c.kept += n
+	return !c.refuses
 }
 
 func (c *caller) Done(data []byte, chunks int64, err *protocol.Error, _ *outq.Set) {

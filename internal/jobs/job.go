@@ -42,6 +42,9 @@ type Caller interface {
 	Chunk(seq int64, chunk, metadata []byte, final bool, set *outq.Set) bool
 	// Progress passes on what the worker said of its progress (a JSON number or null) and a JSON string. It may be lost.
 	Progress(progress, message []byte, set *outq.Set)
+	// Keep is asked before the job keeps n bytes of its result, since chunks before it have been refused for want of room.
+	// False says that this is more than may be kept for this caller: Done then gets no data, and answers accordingly.
+	Keep(n int) bool
 	// Done is called once, after the last chunk: with the worker's data, valid during the call, or with an error.
 	Done(data []byte, chunks int64, err *protocol.Error, set *outq.Set)
 }
@@ -337,13 +340,27 @@ func (j *Job) Finish(data []byte, err *protocol.Error, endedBy string, how proto
 		if j.backlog.empty() {
 			j.answerLocked(data, set)
 		} else {
-			j.data = append([]byte(nil), data...)
+			j.keepLocked(data)
 		}
 	}
 	if j.done != nil {
 		close(j.done)
 	}
 	return true
+}
+
+// keepLocked keeps the result until the caller has taken the chunks before it, as far as he may have so much kept.
+func (j *Job) keepLocked(data []byte) {
+	n := len(data)
+	if j.err != nil {
+		n = j.err.Size()
+	}
+	switch {
+	case j.caller.Keep(n):
+		j.data = append([]byte(nil), data...)
+	case j.err != nil:
+		j.err = j.err.Short()
+	}
 }
 
 // Done is closed when the job has ended.

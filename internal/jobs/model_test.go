@@ -51,6 +51,8 @@ func (w *window) Chunk(seq int64, chunk, _ []byte, _ bool, _ *outq.Set) bool {
 
 func (w *window) Progress([]byte, []byte, *outq.Set) {}
 
+func (w *window) Keep(int) bool { return true }
+
 func (w *window) Done(_ []byte, chunks int64, err *protocol.Error, _ *outq.Set) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

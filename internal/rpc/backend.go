@@ -69,6 +69,9 @@ type Caller interface {
 	Progress(progress, message []byte, set *outq.Set)
 	// Done is called once, after the last chunk: with the worker's data, valid during the call, or with an error.
 	Done(data []byte, chunks int64, err *protocol.Error, set *outq.Set)
+	// Keep is asked before n bytes of an answer are kept for which there is no room yet; false says that it is too much,
+	// and Done then answers with that.
+	Keep(n int) bool
 }
 
 // Job is a job as its connection sees it. Its methods do not block.

@@ -21,6 +21,9 @@ type call struct {
 	stream bool
 	token  string // partialResultToken as raw JSON, "" for none
 
+	kept    int  // bytes of its result that the job keeps, or Keep has refused them; guarded by the job
+	refused bool // likewise
+
 	waits bool   // in conn.waiting; guarded by conn.mu
 	head  []byte // of its chunk notifications, made for the first; guarded by the job
 }
@@ -114,12 +117,27 @@ func (k *call) closeNotification(b []byte) []byte {
 	return append(b, "}}"...)
 }
 
-// Done implements Caller.
+// Keep implements Caller. What a job keeps for a client that does not read counts as if it were queued.
+func (k *call) Keep(n int) bool {
+	c := k.c
+	c.kept.Add(int64(n))
+	if c.unsent() > c.outputBuffer+c.maxMessage {
+		c.kept.Add(int64(-n))
+		k.refused = true
+		return false
+	}
+	k.kept = n
+	return true
+}
+
+// Done implements Caller. A worker's error may be as long as its result.
 func (k *call) Done(data []byte, chunks int64, err *protocol.Error, set *outq.Set) {
 	c := k.c
 	c.leave(k.key)
 	defer c.answered()
-	if unsent := c.unsent(); err == nil && unsent > c.outputBuffer+c.maxMessage {
+	c.kept.Add(int64(-k.kept))
+	long := err == nil || err.Code == protocol.CodeJobFailed
+	if unsent := c.unsent(); long && (k.refused || unsent > c.outputBuffer+c.maxMessage) {
 		err = protocol.NewError(protocol.CodeClientTooSlow, fmt.Sprintf("%d bytes wait to be read, too many to queue this result", unsent))
 		err.Data.Buffered, err.Data.JobID = new(int64(unsent)), k.job.JobID()
 	}

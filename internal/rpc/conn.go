@@ -55,6 +55,7 @@ type conn struct {
 	answering atomic.Int32 // requests that have left, and whose answers are about to be queued
 	finishing atomic.Bool  // the reader waits, or will wait, for quiet
 	batched   atomic.Int64 // bytes of answers that wait for the rest of their batches
+	kept      atomic.Int64 // bytes of answers that jobs keep until chunks before them have been taken
 
 	mu       sync.Mutex
 	calls    map[string]inFlight // by raw id, or by a number of ours for notifications
@@ -205,7 +206,7 @@ func (c *conn) room() {
 }
 
 // unsent is how many bytes wait for the client.
-func (c *conn) unsent() int { return c.out.Size() + int(c.batched.Load()) }
+func (c *conn) unsent() int { return c.out.Size() + int(c.batched.Load()+c.kept.Load()) }
 
 // failed notes why writing has ended, and ends reading. It may be the reader that has flushed and finds out: closing the
 // connection, which waits for the reader, would then wait for ever.
