@@ -161,29 +161,6 @@ func TestNoWait(t *testing.T) {
 	h.counts(0, 0)
 }
 
-func TestNotLoaded(t *testing.T) {
-	h := newHarness(t, 0, schedule.PoolSpec{Name: "p", Plugins: []string{"x", "y"}, MinWorkers: 2, MaxWorkers: 2})
-	h.submit("a", "x")
-	h.submit("b", "y")
-	h.forget()
-	h.up("p", 0, 1, "x")
-	h.want("grant a p/0") // the other worker may load y
-	h.up("p", 1, 1, "x")
-	h.want("reject b not_loaded")
-	h.submit("c", "y")
-	h.want("reject c not_loaded")
-}
-
-// Whether the last hope for a plugin comes up without it or does not come up, the reason is the same.
-func TestNotLoadedWhenTheLastHopeFails(t *testing.T) {
-	h := newHarness(t, 0, schedule.PoolSpec{Name: "p", Plugins: []string{"x", "y"}, MinWorkers: 2, MaxWorkers: 2})
-	h.submit("a", "y")
-	h.up("p", 0, 1, "x")
-	h.forget()
-	h.m.SlotGone("p", 1)
-	h.want("reject a not_loaded")
-}
-
 // When another pool turns out to offer the plugin, the task counts there.
 func TestTaskCountsWhereThePluginIs(t *testing.T) {
 	h := newHarness(t, 0, schedule.PoolSpec{Name: "k", MinWorkers: 1, MaxWorkers: 1}, schedule.PoolSpec{Name: "l", MinWorkers: 1, MaxWorkers: 1})

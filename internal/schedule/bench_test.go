@@ -13,7 +13,10 @@ func loaded() (*schedule.Machine, []*schedule.Worker, time.Time) {
 	m, now := schedule.New(0), time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var workers []*schedule.Worker
 	for p := range 8 {
-		spec := schedule.PoolSpec{Name: fmt.Sprint("pool", p), MinWorkers: 4, MaxWorkers: 4, RunTimeout: time.Minute}
+		spec := schedule.PoolSpec{
+			Name: fmt.Sprint("pool", p), MinWorkers: 2, MaxWorkers: 4,
+			RunTimeout: time.Minute, StallTimeout: time.Second, IdleTimeout: time.Minute,
+		}
 		for i := range 3 {
 			spec.Plugins = append(spec.Plugins, fmt.Sprintf("plugin%d.%d", p, i))
 		}

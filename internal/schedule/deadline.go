@@ -4,32 +4,58 @@ import "time"
 
 // armWait arms the earliest of the bounds on a task that waits.
 func (m *Machine) armWait(t *Task) {
-	due := earliest(t.Deadline, t.StartBy)
-	if wait := t.home.spec.QueueWait; wait > 0 {
-		due = earliest(due, t.submitted.Add(wait))
+	t.due, t.limit = t.Deadline, t.allowed
+	if !t.started {
+		t.bound(t.StartBy)
 	}
-	m.arm(t, due, t.submitted)
+	if wait := t.home.spec.QueueWait; wait > 0 {
+		t.bound(t.since.Add(wait))
+	}
+	t.limit = max(0, t.limit)
+	m.arm(t, t.due)
 }
 
-// armRun arms the earliest of the bounds on a task that runs.
+// bound lowers the bound of a task that waits, where the given one comes earlier; zero is none.
+func (t *Task) bound(due time.Time) {
+	if !due.IsZero() && (t.due.IsZero() || due.Before(t.due)) {
+		t.due, t.limit = due, due.Sub(t.since)
+	}
+}
+
+// armRun arms the earliest of the bounds on a task that starts to run.
 func (m *Machine) armRun(t *Task, now time.Time) {
-	due, since := t.Deadline, t.submitted
-	if run := t.worker.pool.spec.RunTimeout; run > 0 {
-		if end := now.Add(run); due.IsZero() || end.Before(due) {
-			due, since = end, now
+	spec := &t.worker.pool.spec
+	t.due, t.limit = t.Deadline, t.allowed
+	if run := spec.RunTimeout; run > 0 {
+		if end := now.Add(run); t.due.IsZero() || end.Before(t.due) {
+			t.due, t.limit = end, run
 		}
 	}
-	m.arm(t, due, since)
+	at := t.due
+	if stall := spec.StallTimeout; stall > 0 {
+		at = earliest(at, now.Add(stall))
+	}
+	m.arm(t, at)
 }
 
-// arm sets the task's one bound, zero for none; it has held since the given time.
-func (m *Machine) arm(t *Task, due, since time.Time) {
-	t.due, t.limit = due, 0
-	if due.IsZero() {
+// arm sets the task's timer; zero is never.
+func (m *Machine) arm(t *Task, at time.Time) {
+	if !at.IsZero() {
+		t.timer.task = t
+		m.timers.push(&t.timer, at)
+	}
+}
+
+// overrun is called when the timer of a task that runs has fired.
+func (m *Machine) overrun(t *Task, now time.Time) {
+	if past(t.due, now) {
+		t.quiet = false // it is to be ended, quiet or not
+		m.emit(Effect{Kind: Expire, Task: t, Worker: t.worker, Limit: t.limit})
 		return
 	}
-	t.limit = max(0, due.Sub(since))
-	m.due.push(t)
+	t.quiet = true
+	m.arm(t, t.due)
+	m.emit(Effect{Kind: Quiet, Task: t, Worker: t.worker})
 }
 
 // Due is when a granted task must have ended, and the bound that says so; zero for never. It does not change until Ended.
@@ -43,88 +69,4 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// Next is when Tick has something to do next; zero when nothing is armed.
-func (m *Machine) Next() time.Time {
-	if len(m.due) == 0 {
-		return time.Time{}
-	}
-	return m.due[0].due
-}
-
-// Tick rejects the tasks that have waited, and reports those that have run, past their bounds. Expire comes once for a
-// task.
-func (m *Machine) Tick(now time.Time) {
-	for len(m.due) > 0 && !m.due[0].due.After(now) {
-		t := m.due[0]
-		if t.phase == phaseQueued {
-			m.dequeue(t)
-			m.reject(t, Expired, t.limit)
-			continue
-		}
-		m.due.remove(t)
-		m.emit(Effect{Kind: Expire, Task: t, Worker: t.worker, Limit: t.limit})
-	}
-}
-
-// dueHeap is a binary heap of tasks by due; each knows its index plus one, so that zero is none.
-type dueHeap []*Task
-
-func (h *dueHeap) push(t *Task) {
-	*h = append(*h, t)
-	t.dueIndex = len(*h)
-	h.up(len(*h) - 1)
-}
-
-func (h *dueHeap) remove(t *Task) {
-	i := t.dueIndex - 1
-	if i < 0 {
-		return
-	}
-	last := len(*h) - 1
-	h.swap(i, last)
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	t.dueIndex = 0
-	if i < last {
-		h.up(i)
-		h.down(i)
-	}
-}
-
-func (h *dueHeap) swap(i, j int) {
-	s := *h
-	s[i], s[j] = s[j], s[i]
-	s[i].dueIndex, s[j].dueIndex = i+1, j+1
-}
-
-func (h *dueHeap) up(i int) {
-	s := *h
-	for i > 0 {
-		parent := (i - 1) / 2
-		if !s[i].due.Before(s[parent].due) {
-			return
-		}
-		h.swap(i, parent)
-		i = parent
-	}
-}
-
-func (h *dueHeap) down(i int) {
-	s := *h
-	for {
-		child := 2*i + 1
-		if child >= len(s) {
-			return
-		}
-		if child+1 < len(s) && s[child+1].due.Before(s[child].due) {
-			child++
-		}
-		if !s[child].due.Before(s[i].due) {
-			return
-		}
-		h.swap(i, child)
-		i = child
-	}
 }

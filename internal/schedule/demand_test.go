@@ -93,13 +93,15 @@ func TestSlotGoneStartsAnother(t *testing.T) {
 
 // A worker that came up without the plugin is not the one that its task waited for.
 func TestWorkerWithoutThePluginStartsAnother(t *testing.T) {
-	h := newHarness(t, 0, schedule.PoolSpec{Name: "p", Plugins: []string{"x", "y"}, MaxWorkers: 2})
-	h.submit("a", "y")
-	h.want("start p/0")
+	h := newHarness(t, 0, schedule.PoolSpec{Name: "p", MaxWorkers: 2})
+	h.m.WorkerDown(h.up("p", 0, 1, "x", "y"))
+	h.m.SlotFree("p", 0)
 	h.up("p", 0, 1, "x")
+	h.forget()
+	h.submit("b", "y")
 	h.want("start p/1")
 	h.up("p", 1, 1, "y")
-	h.want("grant a p/1")
+	h.want("grant b p/1")
 }
 
 // A failed pool rejects what is hopeless, and only that.

@@ -55,6 +55,13 @@ func (h *harness) up(pool string, slot, capacity int, loaded ...string) *schedul
 	return w
 }
 
+// upAs is up for a worker that has a name of its own in the effects.
+func (h *harness) upAs(name, pool string, slot, capacity int, loaded ...string) *schedule.Worker {
+	w := h.up(pool, slot, capacity, loaded...)
+	w.Owner = name
+	return w
+}
+
 func (h *harness) ended(tasks ...*schedule.Task) {
 	for _, t := range tasks {
 		h.m.Ended(t, h.now)
@@ -101,6 +108,20 @@ func describe(e schedule.Effect) string {
 		return fmt.Sprintf("start %s/%d", e.Pool, e.Slot)
 	case schedule.Expire:
 		return fmt.Sprintf("expire %v %v %v", e.Task.Owner, e.Worker.Owner, e.Limit)
+	case schedule.Quiet:
+		return fmt.Sprintf("quiet %v %v", e.Task.Owner, e.Worker.Owner)
+	case schedule.Stalled:
+		return fmt.Sprintf("stalled %v %v %v", e.Task.Owner, e.Worker.Owner, e.Limit)
+	case schedule.Replace:
+		return fmt.Sprintf("replace %v in %s/%d", e.Worker.Owner, e.Pool, e.Slot)
+	case schedule.Retire:
+		return fmt.Sprintf("retire %v", e.Worker.Owner)
+	case schedule.Reserved:
+		return fmt.Sprintf("reserved %v", e.Worker.Owner)
+	case schedule.Load:
+		return fmt.Sprintf("load %v %s", e.Worker.Owner, e.Plugin)
+	case schedule.PoolGone:
+		return fmt.Sprintf("gone %s", e.Pool)
 	}
 	return fmt.Sprintf("unknown effect %d", e.Kind)
 }
@@ -121,6 +142,10 @@ func reasonName(r schedule.Reason) string {
 		return "not_loaded"
 	case schedule.Expired:
 		return "expired"
+	case schedule.Paused:
+		return "paused"
+	case schedule.Removed:
+		return "removed"
 	}
 	return fmt.Sprintf("reason %d", r)
 }

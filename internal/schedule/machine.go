@@ -1,13 +1,17 @@
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // PoolSpec is what the scheduler needs to know of a pool.
 type PoolSpec struct {
 	Name string
 	// Plugins are the names that the pool is configured to offer. With none, it offers what its workers name.
 	Plugins []string
-	// MinWorkers are started at once, up to MaxWorkers when tasks wait.
+	// MinWorkers are kept, as far as they do not fail; up to MaxWorkers are started when tasks wait. There are never more
+	// than MaxWorkers processes, those that end included.
 	MinWorkers, MaxWorkers int
 	// Concurrency is how many tasks a worker is expected to take; 0 is one. Once a worker has come up, its own word counts.
 	Concurrency int
@@ -15,8 +19,20 @@ type PoolSpec struct {
 	QueueSize int
 	// QueueWait bounds the time a task waits; 0 does not.
 	QueueWait time.Duration
+	// CollationWait is how long a task whose plugin no worker has loaded may be passed over in favour of younger ones that
+	// the worker which is to load it can run at once.
+	CollationWait time.Duration
 	// RunTimeout bounds the time a task runs; 0 does not.
 	RunTimeout time.Duration
+	// StallTimeout bounds the time in which nothing is heard of a task that runs; 0 does not.
+	StallTimeout time.Duration
+	// IdleTimeout is how long a worker beyond MinWorkers is kept without a task; 0 is for ever.
+	IdleTimeout time.Duration
+	// ReplaceBefore brings a successor up before the worker that it replaces is retired, where MaxWorkers has room for
+	// both.
+	ReplaceBefore bool
+	// Paused grants nothing and admits nothing; tasks that wait already go on waiting, and workers stay.
+	Paused bool
 }
 
 // Task is one job as the scheduler sees it. The caller sets the exported members before Submit and must not change them
@@ -37,15 +53,18 @@ type Task struct {
 	Owner any
 
 	phase      phase
+	started    bool // it has run before: NoWait and StartBy have been met
+	quiet      bool // Quiet was emitted and not answered
 	seq        uint64
 	route      *route
 	home       *pool
 	worker     *Worker
 	prev, next *Task
-	submitted  time.Time
-	due        time.Time
-	limit      time.Duration
-	dueIndex   int
+	since      time.Time     // when it began to wait
+	allowed    time.Duration // from Submit to Deadline
+	due        time.Time     // the bound that holds now, but for a stall
+	limit      time.Duration // of due
+	timer      timer
 }
 
 type phase uint8
@@ -61,14 +80,22 @@ type Worker struct {
 	// Owner is the caller's.
 	Owner any
 
-	pool       *pool
-	slot       int
-	capacity   int
-	running    int
-	used       uint64 // Machine.used when it became idle last
-	down       bool
-	loaded     map[string]bool
-	prev, next *Worker // in pool.idle
+	pool     *pool
+	slot     int
+	capacity int
+	takes    int // how many tasks it may have: its capacity, or none
+	running  int
+	loaded   map[string]bool
+	refused  map[string]bool // plugins that it could not load; nil for none
+	down     bool            // takes no more tasks, ever
+	due      bool            // to be recycled, or being so
+	hold     hold
+	wanted   bool   // Reserve came while it loads
+	loading  string // the plugin, with holdLoad
+
+	used       uint64    // Machine.used when it became idle last
+	idleSince  time.Time // when that was
+	prev, next *Worker   // in pool.idle
 	listed     bool
 }
 
@@ -89,56 +116,6 @@ func (t *Task) PoolName() string {
 	return t.Pool
 }
 
-// EffectKind says what an Effect asks for.
-type EffectKind uint8
-
-// The kinds of effects.
-const (
-	// Grant asks to send Task to Worker. A grant that cannot be delivered is answered by Ended or Requeue.
-	Grant EffectKind = iota + 1
-	// Reject says that Task will never run; Reason says why.
-	Reject
-	// Start asks to bring up a worker in Slot of Pool, to be answered by WorkerUp or SlotGone.
-	Start
-	// Expire says that Task, which runs, is past its deadline. It stays granted until Ended.
-	Expire
-)
-
-// Reason is why a task was rejected.
-type Reason uint8
-
-// The reasons of Reject.
-const (
-	// UnknownPlugin: no pool offers it (or the named pool does not). A task that waited to see what a pool offers may
-	// learn it late.
-	UnknownPlugin Reason = iota + 1
-	// UnknownPool: there is no pool of that name.
-	UnknownPool
-	// QueueFull: every pool that offers the plugin has its QueueSize of tasks waiting.
-	QueueFull
-	// BytesFull: the waiting tasks hold as many bytes as the machine may keep.
-	BytesFull
-	// Unavailable: no worker that could run it is up or will come by itself.
-	Unavailable
-	// NotLoaded: workers are up, and none of them could load the plugin.
-	NotLoaded
-	// Expired: its time to start is over.
-	Expired
-)
-
-// Effect is one thing for the caller to do. Members without meaning for the kind are zero.
-type Effect struct {
-	Kind   EffectKind
-	Task   *Task
-	Worker *Worker
-	Reason Reason
-	Pool   string
-	Slot   int
-	// Limit is the bound that an Expired or Expire task ran into, counted from when it began to hold. Zero where the
-	// task's time was over when it was submitted.
-	Limit time.Duration
-}
-
 // keepEffects is how many effects the memory of one event may hold and still be used again.
 const keepEffects = 1024
 
@@ -153,7 +130,7 @@ type Machine struct {
 	queued   int
 	running  int
 	bytes    int64
-	due      dueHeap
+	timers   timers
 	effects  []Effect
 	taken    []Effect // what Effects returned last
 }
@@ -176,29 +153,18 @@ func (m *Machine) Effects() []Effect {
 
 func (m *Machine) emit(e Effect) { m.effects = append(m.effects, e) }
 
+// SetMaxBytes changes the bound that New was given. What waits already goes on waiting.
+func (m *Machine) SetMaxBytes(n int64) { m.maxBytes = n }
+
 // Queued is the number of tasks that wait.
 func (m *Machine) Queued() int { return m.queued }
 
 // Running is the number of tasks that are granted and have not ended.
 func (m *Machine) Running() int { return m.running }
 
-// AddPool adds a pool, whose name must be new, with all slots free, and asks for its MinWorkers.
-func (m *Machine) AddPool(spec PoolSpec) {
-	p := &pool{spec: spec, slots: make([]slotState, spec.MaxWorkers), offered: map[string]bool{}, expected: max(1, spec.Concurrency)}
-	m.pools[spec.Name] = p
-	m.order = append(m.order, p)
-	for _, name := range spec.Plugins {
-		m.offer(p, name)
-	}
-	for range min(spec.MinWorkers, spec.MaxWorkers) {
-		m.start(p)
-	}
-	m.demandIn(p)
-}
-
 // Submit takes a new task. It is granted, rejected, or left waiting.
 func (m *Machine) Submit(t *Task, now time.Time) {
-	t.phase, t.worker, t.home, t.submitted = phaseNone, nil, nil, now
+	t.phase, t.started, t.worker, t.home, t.since = phaseNone, false, nil, nil, now
 	m.seq++
 	t.seq = m.seq
 	r, reason := m.route(t)
@@ -210,6 +176,9 @@ func (m *Machine) Submit(t *Task, now time.Time) {
 	if past(t.Deadline, now) {
 		m.reject(t, Expired, 0)
 		return
+	}
+	if t.allowed = 0; !t.Deadline.IsZero() {
+		t.allowed = t.Deadline.Sub(now)
 	}
 	if w := r.place(); w != nil {
 		m.grant(t, w, now)
@@ -237,40 +206,72 @@ func (m *Machine) Ended(t *Task, now time.Time) {
 		return
 	}
 	m.release(t)
-	if w := t.worker; !w.down {
-		m.settle(w)
-		m.fill(w, now)
+	w := t.worker
+	if w.down || w.hold != holdNone {
+		m.drained(w)
+		return
 	}
+	m.fill(w, now)
+	m.settle(w, now)
 }
 
 // Requeue takes back a grant that reached no process: the task waits again, before all that came after it, whatever the
 // bounds of the queue. Its worker counts as down from now on, as by WorkerDown, or it would be granted to it again.
 func (m *Machine) Requeue(t *Task, now time.Time) {
-	if t.phase != phaseRunning {
-		return
+	if t.phase == phaseRunning {
+		m.again(t, now)
 	}
-	m.WorkerDown(t.worker)
+}
+
+// Retry is Requeue for a task that had started when its worker died: NoWait and StartBy have been met and apply no more,
+// and its pool's QueueWait counts anew.
+func (m *Machine) Retry(t *Task, now time.Time) {
+	if t.phase == phaseRunning {
+		t.started, t.since = true, now
+		m.again(t, now)
+	}
+}
+
+func (m *Machine) again(t *Task, now time.Time) {
+	w := t.worker
+	died := m.die(w)
 	m.release(t)
-	home := t.worker.pool
 	t.worker = nil
-	if past(t.Deadline, now) {
-		m.reject(t, Expired, t.Deadline.Sub(t.submitted))
-		return
+	m.comeBack(t, w.pool, now)
+	if died { // now, or the task might find another worker busy to take its place
+		m.reconsider(w.pool)
 	}
-	if w := t.route.place(); w != nil {
-		m.grant(t, w, now)
-		return
-	}
-	if reason := t.route.unserved(); reason != 0 {
+}
+
+// comeBack places a task that was in a pool.
+func (m *Machine) comeBack(t *Task, home *pool, now time.Time) {
+	r, reason := m.route(t) // that of its grant may not be any more
+	if r == nil {
+		if home.removed {
+			reason = Removed
+		}
 		m.reject(t, reason, 0)
 		return
 	}
-	if t.NoWait {
+	t.route = r
+	if past(t.Deadline, now) {
+		m.reject(t, Expired, t.allowed)
+		return
+	}
+	if w := r.place(); w != nil {
+		m.grant(t, w, now)
+		return
+	}
+	if reason := r.unserved(); reason != 0 {
+		m.reject(t, reason, 0)
+		return
+	}
+	if t.NoWait && !t.started {
 		m.reject(t, Expired, 0)
 		return
 	}
-	if t.home = home; !home.mayServe(t.Plugin) {
-		t.home = t.route.firstServing()
+	if t.home = home; !slices.Contains(r.pools, home) || !home.mayServe(t.Plugin) {
+		t.home = r.firstServing()
 	}
 	m.enqueue(t)
 }
@@ -278,16 +279,16 @@ func (m *Machine) Requeue(t *Task, now time.Time) {
 // release takes t from its worker.
 func (m *Machine) release(t *Task) {
 	t.phase = phaseNone
-	m.due.remove(t)
+	m.timers.remove(&t.timer)
 	m.running--
 	t.worker.running--
 }
 
 func (m *Machine) grant(t *Task, w *Worker, now time.Time) {
-	t.phase, t.worker = phaseRunning, w
+	t.phase, t.quiet, t.worker = phaseRunning, false, w
 	m.running++
 	w.running++
-	m.settle(w)
+	m.settle(w, now)
 	m.armRun(t, now)
 	m.emit(Effect{Kind: Grant, Task: t, Worker: w})
 }

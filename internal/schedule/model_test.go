@@ -10,21 +10,26 @@ import (
 	"supervisord/internal/schedule"
 )
 
-// modelBytes is the bound on the bytes of the tasks that wait.
-const modelBytes = 12
+// modelBytes is the bound on the bytes of the tasks that wait, modelSlots how many slots a pool ever has.
+const (
+	modelBytes = 12
+	modelSlots = 3
+)
 
 var (
 	modelPools = []schedule.PoolSpec{
 		{
 			Name: "a", Plugins: []string{"x", "y"}, MinWorkers: 1, MaxWorkers: 2,
-			QueueSize: 3, QueueWait: 50 * time.Second, RunTimeout: 70 * time.Second,
+			QueueSize: 3, QueueWait: 50 * time.Second, RunTimeout: 70 * time.Second, ReplaceBefore: true,
+			CollationWait: 20 * time.Second,
 		},
-		{Name: "b", Plugins: []string{"x"}, MaxWorkers: 2, Concurrency: 2, QueueSize: 4},
-		{Name: "c", MinWorkers: 1, MaxWorkers: 1, QueueWait: 30 * time.Second},
-		{Name: "d", MaxWorkers: 2, QueueSize: 2, RunTimeout: 20 * time.Second},
+		{Name: "b", Plugins: []string{"x"}, MaxWorkers: 2, Concurrency: 2, QueueSize: 4, IdleTimeout: 25 * time.Second},
+		{Name: "c", MinWorkers: 1, MaxWorkers: 1, QueueWait: 30 * time.Second, StallTimeout: 15 * time.Second},
+		{Name: "d", MaxWorkers: 3, QueueSize: 2, RunTimeout: 20 * time.Second, IdleTimeout: 10 * time.Second, ReplaceBefore: true},
 	}
 	modelPoolNames = []string{"", "", "", "", "a", "b", "c", "d", "none"}
 	modelPlugins   = []string{"x", "x", "y", "z", "none"}
+	modelOffers    = [][]string{{"x", "y"}, {"x"}, {"y", "z"}, nil}
 )
 
 type taskState uint8
@@ -42,19 +47,30 @@ const (
 	coming
 	ending // its worker takes no more, and nobody has said what becomes of it
 	up
+	leaving // the same, because it was retired
 	gone
 )
 
 type modelTask struct {
 	*schedule.Task
-	name      string
-	seq       int
-	state     taskState
-	submitted time.Time
-	granted   time.Time
-	expired   bool
-	worker    *modelWorker
+	name    string
+	seq     int
+	state   taskState
+	started bool
+	since   time.Time
+	worker  *modelWorker
+	due     time.Time // while it runs: when it expires; zero for never, or when it has
+	stall   time.Time // when it may have stalled; zero for never, or when it has
 }
+
+type modelHold uint8
+
+const (
+	unheld modelHold = iota
+	asked
+	given
+	loading
+)
 
 type modelWorker struct {
 	*schedule.Worker
@@ -62,16 +78,32 @@ type modelWorker struct {
 	slot     int
 	capacity int
 	loaded   []string
+	refused  []string
 	running  int
 	up       bool
+	idle     time.Time // since when, where it is
+	hold     modelHold
+	wanted   bool
+	plugin   string // that it loads
+	owed     bool   // it has a successor, and Retire has to come
+}
+
+type modelSlot struct {
+	phase     slotPhase
+	successor bool
+	worker    *modelWorker // the one that is up
 }
 
 type modelPool struct {
 	schedule.PoolSpec
-	slots    []slotPhase
-	offered  []string
-	named    bool
-	expected int
+	removed, gone bool
+	slots         [modelSlots]modelSlot
+	leaving       int // retired with a successor
+	offered       []string
+	named         bool
+	expected      int
+	due           []*modelWorker
+	rolling, had  int
 }
 
 // model is a second, simple and slow, account of what a Machine has been told and has asked for. It says what is wrong
@@ -83,25 +115,15 @@ type model struct {
 	workers []*modelWorker
 	tasks   []*modelTask // those that are not over
 	seq     int
+	setting bool // SetPool places what can run at once before it looks for loads
 	log     strings.Builder
 }
 
 func newModel() *model {
 	m := &model{m: schedule.New(modelBytes), now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	for _, spec := range modelPools {
-		p := &modelPool{
-			PoolSpec: spec, slots: make([]slotPhase, spec.MaxWorkers), offered: slices.Clone(spec.Plugins),
-			expected: max(1, spec.Concurrency),
-		}
-		m.pools = append(m.pools, p)
-		m.m.AddPool(spec)
-		started := m.m.Effects()
-		if len(started) != spec.MinWorkers {
-			m.fail("pool %s starts %d workers", spec.Name, len(started))
-		}
-		for _, e := range started {
-			m.started(e)
-		}
+		m.pools = append(m.pools, nil)
+		m.addPool(len(m.pools)-1, spec)
 	}
 	return m
 }
@@ -112,11 +134,40 @@ func (m *model) fail(format string, args ...any) {
 
 func (m *model) note(format string, args ...any) { fmt.Fprintf(&m.log, format+"\n", args...) }
 
-// candidates are the pools that a task may run in, as far as is known.
-func (m *model) candidates(t *modelTask) []*modelPool {
+func (p *modelPool) open(slot int) bool { return slot < p.MaxWorkers && !p.removed }
+
+// count is how many open slots are in one of the phases.
+func (p *modelPool) count(phases ...slotPhase) int {
+	n := 0
+	for i, s := range p.slots {
+		if p.open(i) && slices.Contains(phases, s.phase) {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *modelPool) live() int  { return p.count(coming, ending, up) }
+func (p *modelPool) least() int { return min(p.MinWorkers, p.MaxWorkers) }
+
+func (p *modelPool) processes() int {
+	n := p.leaving
+	for _, s := range p.slots {
+		if s.phase != free && s.phase != gone {
+			n++
+		}
+		if s.successor {
+			n++
+		}
+	}
+	return n
+}
+
+// candidates are the pools that a task may run in, as far as is known, and whether they are known to offer its plugin.
+func (m *model) candidates(t *modelTask) (pools []*modelPool, known bool) {
 	var offer, may []*modelPool
 	for _, p := range m.pools {
-		if t.Pool != "" && t.Pool != p.Name {
+		if p.removed || (t.Pool != "" && t.Pool != p.Name) {
 			continue
 		}
 		if slices.Contains(p.offered, t.Plugin) {
@@ -127,21 +178,65 @@ func (m *model) candidates(t *modelTask) []*modelPool {
 		}
 	}
 	if len(offer) > 0 {
-		return offer
+		return offer, true
 	}
-	return may
+	return may, false
+}
+
+func (m *model) mayRunIn(t *modelTask, p *modelPool) bool {
+	pools, _ := m.candidates(t)
+	return slices.Contains(pools, p)
 }
 
 func (m *model) suits(w *modelWorker, t *modelTask) bool {
-	return w.up && slices.Contains(w.loaded, t.Plugin) && slices.Contains(m.candidates(t), w.pool)
+	return w.up && w.hold == unheld && !w.pool.Paused && slices.Contains(w.loaded, t.Plugin) && m.mayRunIn(t, w.pool)
+}
+
+func (m *model) upIn(p *modelPool) []*modelWorker {
+	var found []*modelWorker
+	for _, w := range m.workers {
+		if w.up && w.pool == p {
+			found = append(found, w)
+		}
+	}
+	return found
 }
 
 // served reports whether a worker of p may ever run t.
 func (m *model) served(p *modelPool, t *modelTask) bool {
-	if slices.ContainsFunc(p.slots, func(s slotPhase) bool { return s == free || s == coming || s == ending }) {
-		return true
+	for i, s := range p.slots {
+		switch {
+		case !p.open(i):
+		case s.successor || s.phase == coming || s.phase == ending || s.phase == leaving:
+			return true
+		case s.phase == free && (len(p.Plugins) == 0 || len(m.upIn(p)) == 0):
+			return true
+		}
 	}
-	return slices.ContainsFunc(m.workers, func(w *modelWorker) bool { return w.pool == p && m.suits(w, t) })
+	return slices.ContainsFunc(m.upIn(p), func(w *modelWorker) bool {
+		return p.open(w.slot) && (slices.Contains(w.loaded, t.Plugin) || w.hold == asked || w.hold == given ||
+			(len(p.Plugins) > 0 && !slices.Contains(w.refused, t.Plugin)))
+	})
+}
+
+// hopeless is why t will never run; empty where it may.
+func (m *model) hopeless(t *modelTask) string {
+	pools, _ := m.candidates(t)
+	if len(pools) == 0 {
+		return "unknown_plugin"
+	}
+	why := "unavailable"
+	for _, p := range pools {
+		if m.served(p, t) {
+			return ""
+		}
+		for i, s := range p.slots {
+			if p.open(i) && s.phase != gone {
+				why = "not_loaded"
+			}
+		}
+	}
+	return why
 }
 
 func (m *model) waiting() []*modelTask {
@@ -154,26 +249,34 @@ func (m *model) waiting() []*modelTask {
 	return found
 }
 
-// due is when Tick has something to say about t; zero for never.
-func (m *model) due(t *modelTask) time.Time {
-	bounds := []time.Time{t.Deadline}
-	switch {
-	case t.state == running && t.expired:
-		return time.Time{}
-	case t.state == running:
-		if run := t.worker.pool.RunTimeout; run > 0 {
-			bounds = append(bounds, t.granted.Add(run))
-		}
-	default:
-		bounds = append(bounds, t.StartBy)
-		if wait := m.pool(t.PoolName()).QueueWait; wait > 0 {
-			bounds = append(bounds, t.submitted.Add(wait))
-		}
+// waitsUntil is when a task that waits is to be rejected; zero for never.
+func (m *model) waitsUntil(t *modelTask) time.Time {
+	due := t.Deadline
+	if !t.started {
+		due = sooner(due, t.StartBy)
 	}
+	if wait := m.pool(t.PoolName()).QueueWait; wait > 0 {
+		due = sooner(due, t.since.Add(wait))
+	}
+	return due
+}
+
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// idleUntil is when a worker of p is to be retired for being idle; zero for never.
+func (m *model) idleUntil(p *modelPool) time.Time {
 	var due time.Time
-	for _, b := range bounds {
-		if due.IsZero() || (!b.IsZero() && b.Before(due)) {
-			due = b
+	if p.IdleTimeout == 0 || p.Paused || p.removed || p.rolling >= 0 || p.live() <= p.least() {
+		return due
+	}
+	for _, w := range m.upIn(p) {
+		if w.running == 0 && w.hold == unheld {
+			due = sooner(due, w.idle.Add(p.IdleTimeout))
 		}
 	}
 	return due
@@ -191,8 +294,8 @@ func (m *model) pool(name string) *modelPool {
 
 // expect is what Submit has to make of t: "grant", "wait" or the name of a reason.
 func (m *model) expect(t *modelTask) string {
-	pools := m.candidates(t)
-	isPool := func(p *modelPool) bool { return p.Name == t.Pool }
+	pools, _ := m.candidates(t)
+	isPool := func(p *modelPool) bool { return p.Name == t.Pool && !p.removed }
 	switch {
 	case t.Pool != "" && !slices.ContainsFunc(m.pools, isPool):
 		return "unknown_pool"
@@ -206,14 +309,12 @@ func (m *model) expect(t *modelTask) string {
 			return "grant"
 		}
 	}
-	serving := slices.DeleteFunc(slices.Clone(pools), func(p *modelPool) bool { return !m.served(p, t) })
+	if why := m.hopeless(t); why != "" {
+		return why
+	}
+	serving := slices.DeleteFunc(slices.Clone(pools), func(p *modelPool) bool { return p.Paused || !m.served(p, t) })
 	if len(serving) == 0 {
-		for _, p := range pools {
-			if slices.Contains(p.slots, up) {
-				return "not_loaded"
-			}
-		}
-		return "unavailable"
+		return "paused"
 	}
 	if t.NoWait || (!t.StartBy.IsZero() && !t.StartBy.After(m.now)) {
 		return "expired"
@@ -233,182 +334,6 @@ func (m *model) expect(t *modelTask) string {
 		}
 	}
 	return "queue_full"
-}
-
-// apply takes the effects of the last event, holds each against the model, and then the state that they lead to.
-func (m *model) apply() {
-	m.carryOut(m.m.Effects())
-	m.check()
-}
-
-func (m *model) carryOut(effects []schedule.Effect) {
-	for _, e := range effects {
-		m.note("  %s", describe(e))
-		switch e.Kind {
-		case schedule.Grant:
-			m.granted(e)
-		case schedule.Reject:
-			t := m.task(e.Task)
-			if t.state != waiting || e.Reason == 0 || e.Worker != nil || e.Limit < 0 {
-				m.fail("task %s is rejected in state %d with reason %d", t.name, t.state, e.Reason)
-			}
-			m.end(t)
-		case schedule.Start:
-			m.needed(m.pool(e.Pool))
-			m.started(e)
-		case schedule.Expire:
-			t := m.task(e.Task)
-			if due := m.due(t); t.state != running || e.Worker != t.worker.Worker || due.IsZero() || due.After(m.now) || e.Limit <= 0 {
-				m.fail("task %s expires in state %d", t.name, t.state)
-			}
-			t.expired = true
-		default:
-			m.fail("effect of kind %d", e.Kind)
-		}
-	}
-}
-
-func (m *model) task(task *schedule.Task) *modelTask {
-	for _, t := range m.tasks {
-		if t.Task == task {
-			return t
-		}
-	}
-	m.fail("an effect names a task that is over or was never submitted")
-	return nil
-}
-
-func (m *model) end(t *modelTask) {
-	t.state = over
-	m.tasks = slices.DeleteFunc(m.tasks, func(other *modelTask) bool { return other == t })
-}
-
-func (m *model) granted(e schedule.Effect) {
-	t := m.task(e.Task)
-	i := slices.IndexFunc(m.workers, func(w *modelWorker) bool { return w.Worker == e.Worker })
-	if i < 0 {
-		m.fail("task %s is granted to nobody", t.name)
-	}
-	w := m.workers[i]
-	switch {
-	case t.state != waiting:
-		m.fail("task %s is granted in state %d", t.name, t.state)
-	case !m.suits(w, t):
-		m.fail("task %s does not suit its worker", t.name)
-	case w.running == w.capacity:
-		m.fail("task %s is granted to a worker that is full", t.name)
-	}
-	for _, other := range m.waiting() {
-		if other.seq < t.seq && m.suits(w, other) {
-			m.fail("task %s overtakes %s", t.name, other.name)
-		}
-	}
-	for _, other := range m.workers {
-		if other.running == 0 && w.running > 0 && m.suits(other, t) {
-			m.fail("task %s goes to a busy worker while another is idle", t.name)
-		}
-		if w.running > other.running && other.running < other.capacity && m.suits(other, t) {
-			m.fail("task %s goes to a busier worker than need be", t.name)
-		}
-	}
-	w.running++
-	t.state, t.worker, t.granted, t.expired = running, w, m.now, false
-}
-
-func (m *model) started(e schedule.Effect) {
-	p := m.pool(e.Pool)
-	if e.Slot < 0 || e.Slot >= len(p.slots) || p.slots[e.Slot] != free {
-		m.fail("slot %s/%d is started and is not free", e.Pool, e.Slot)
-	}
-	p.slots[e.Slot] = coming
-}
-
-// hope is how many tasks the workers that come will take in the given pools, and whether one more could be started.
-func hope(pools []*modelPool) (expected int, more bool) {
-	for _, p := range pools {
-		for _, s := range p.slots {
-			switch s {
-			case coming, ending:
-				expected += p.expected
-			case free:
-				more = true
-			case up, gone:
-			}
-		}
-	}
-	return expected, more
-}
-
-// needed says that a worker of p is about to be started: some task must need it.
-func (m *model) needed(p *modelPool) {
-	for _, t := range m.waiting() {
-		pools := m.candidates(t)
-		if !slices.Contains(pools, p) {
-			continue
-		}
-		rivals := 0
-		for _, other := range m.waiting() {
-			if slices.ContainsFunc(m.candidates(other), func(p *modelPool) bool { return slices.Contains(pools, p) }) {
-				rivals++
-			}
-		}
-		if expected, _ := hope(pools); expected < rivals {
-			return
-		}
-	}
-	m.fail("nothing needs another worker of %s", p.Name)
-}
-
-// check holds the machine's state against the model's after an event.
-func (m *model) check() {
-	var next time.Time
-	alike := map[string]int{}
-	tasks := m.waiting()
-	for _, t := range m.tasks {
-		if due := m.due(t); !due.IsZero() && (next.IsZero() || due.Before(next)) {
-			next = due
-		}
-		if t.state == running {
-			if t.Worker() != t.worker.Worker || t.PoolName() != t.worker.pool.Name {
-				m.fail("task %s does not know its worker", t.name)
-			}
-			continue
-		}
-		alike[t.Plugin+" "+t.Pool]++
-		pools := m.candidates(t)
-		for _, w := range m.workers {
-			if w.running < w.capacity && m.suits(w, t) {
-				m.fail("task %s waits while worker %s/%d has room", t.name, w.pool.Name, w.slot)
-			}
-		}
-		if !slices.ContainsFunc(pools, func(p *modelPool) bool { return m.served(p, t) }) {
-			m.fail("task %s waits without hope", t.name)
-		}
-		if t.Worker() != nil || !slices.Contains(pools, m.pool(t.PoolName())) {
-			m.fail("task %s counts in pool %q", t.name, t.PoolName())
-		}
-	}
-	for _, t := range tasks {
-		if expected, more := hope(m.candidates(t)); more && expected < alike[t.Plugin+" "+t.Pool] {
-			m.fail("task %s waits, and no worker is started for it", t.name)
-		}
-	}
-	sum := 0
-	for _, p := range m.pools {
-		sum += m.m.QueuedIn(p.Name)
-	}
-	if sum != len(tasks) || m.m.Queued() != len(tasks) || m.m.Running() != len(m.tasks)-len(tasks) {
-		m.fail("%d tasks wait, %d in pools, and %d run; should be %d and %d",
-			m.m.Queued(), sum, m.m.Running(), len(tasks), len(m.tasks)-len(tasks))
-	}
-	for _, w := range m.workers {
-		if w.Running() != w.running {
-			m.fail("worker %s/%d runs %d tasks, should be %d", w.pool.Name, w.slot, w.Running(), w.running)
-		}
-	}
-	if !m.m.Next().Equal(next) {
-		m.fail("the next tick is at %v, should be at %v", m.m.Next(), next)
-	}
 }
 
 // play reads events from data, carries them out, and returns the whole story.

@@ -1,6 +1,9 @@
 package schedule
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // routeKey is what decides which workers suit a task.
 type routeKey struct{ plugin, pool string }
@@ -13,6 +16,7 @@ type route struct {
 	pools      []*pool
 	guess      bool
 	head, tail *Task
+	waiting    int
 }
 
 // route finds the queue for t, or says why there is none. A guess is not in m.routes, and known to its pools, before a
@@ -22,21 +26,26 @@ func (m *Machine) route(t *Task) (*route, Reason) {
 	if r := m.routes[key]; r != nil {
 		return r, 0
 	}
-	if t.Pool != "" && m.pools[t.Pool] == nil {
+	if p := m.pools[t.Pool]; t.Pool != "" && (p == nil || p.removed) {
 		return nil, UnknownPool
 	}
 	r := &route{key: key}
-	r.pools = m.poolsOf(key, func(p *pool) bool { return p.offered[key.plugin] })
-	if len(r.pools) > 0 {
-		// Only names that some pool offers are kept for good, so routes stay as few as the configuration has.
-		m.join(r)
-		return r, 0
-	}
-	r.guess, r.pools = true, m.poolsOf(key, (*pool).undetermined)
+	r.pools, r.guess = m.suiting(key)
 	if len(r.pools) == 0 {
 		return nil, UnknownPlugin
 	}
+	if !r.guess { // only names that some pool offers are kept, so routes stay as few as the configuration has
+		m.join(r)
+	}
 	return r, 0
+}
+
+// suiting are the pools that offer what the key names; else those that may, as a guess.
+func (m *Machine) suiting(key routeKey) (pools []*pool, guess bool) {
+	if pools = m.poolsOf(key, func(p *pool) bool { return p.offered[key.plugin] }); len(pools) > 0 {
+		return pools, false
+	}
+	return m.poolsOf(key, (*pool).undetermined), true
 }
 
 func (m *Machine) poolsOf(key routeKey, suits func(*pool) bool) []*pool {
@@ -62,6 +71,14 @@ func (m *Machine) leave(r *route) {
 	for _, p := range r.pools {
 		p.leave(r)
 	}
+}
+
+func (p *pool) leave(r *route) {
+	p.routes = slices.DeleteFunc(p.routes, func(other *route) bool { return other == r })
+}
+
+func (r *route) leave(p *pool) {
+	r.pools = slices.DeleteFunc(r.pools, func(other *pool) bool { return other == p })
 }
 
 // offer notes that p offers a plugin from now on.
@@ -107,23 +124,26 @@ func (m *Machine) name(p *pool) {
 		p.leave(r)
 		r.leave(p)
 		m.rehome(r)
-		if reason := r.unserved(); reason != 0 {
-			m.rejectAll(r, reason)
-		} else {
-			m.demand(r)
-		}
+		m.attend([]*route{r})
 	}
 }
 
 // rehome counts the tasks of a route in the bound of a pool that it still has.
 func (m *Machine) rehome(r *route) {
 	for t := r.head; t != nil; t = t.next {
+		if slices.Contains(r.pools, t.home) {
+			continue
+		}
 		t.home.queued--
 		t.home = r.pools[0]
 		t.home.queued++
-		m.due.remove(t)
-		m.armWait(t)
+		m.rearmWait(t)
 	}
+}
+
+func (m *Machine) rearmWait(t *Task) {
+	m.timers.remove(&t.timer)
+	m.armWait(t)
 }
 
 func (m *Machine) enqueue(t *Task) {
@@ -135,6 +155,7 @@ func (m *Machine) enqueue(t *Task) {
 	m.queued++
 	m.bytes += t.Bytes
 	t.home.queued++
+	r.waiting++
 	// A new task is the youngest. One that comes back keeps its place, which is near the head: it was the oldest once.
 	before := r.head
 	if r.tail == nil || r.tail.seq < t.seq {
@@ -145,6 +166,7 @@ func (m *Machine) enqueue(t *Task) {
 	}
 	r.insert(t, before)
 	m.armWait(t)
+	m.seek(r)
 	m.demand(r)
 }
 
@@ -155,7 +177,8 @@ func (m *Machine) dequeue(t *Task) {
 	m.queued--
 	m.bytes -= t.Bytes
 	t.home.queued--
-	m.due.remove(t)
+	r.waiting--
+	m.timers.remove(&t.timer)
 	if r.guess && r.head == nil {
 		m.leave(r)
 	}
@@ -191,29 +214,46 @@ func (r *route) remove(t *Task) {
 	t.prev, t.next = nil, nil
 }
 
-// oldest is the task that has waited longest of all that w could run now.
-func (w *Worker) oldest() *Task {
-	var best *Task
+// oldest is the task that has waited longest of all that w could run now; or, where w has no task, of all that it could
+// run once it has loaded their plugin, which comes first where there is nothing else, or that has been passed over for
+// long enough.
+func (m *Machine) oldest(w *Worker, now time.Time) (t *Task, load bool) {
+	var ready, other *Task
 	for _, r := range w.pool.routes {
-		if t := r.head; t != nil && (best == nil || t.seq < best.seq) && w.serves(r.key.plugin) {
-			best = t
+		switch t := r.head; {
+		case t == nil:
+		case w.serves(r.key.plugin):
+			if ready == nil || t.seq < ready.seq {
+				ready = t
+			}
+		case w.running == 0 && (other == nil || t.seq < other.seq) && w.mayLoad(r):
+			other = t
 		}
 	}
-	return best
+	if other == nil {
+		return ready, false
+	}
+	if ready == nil || (other.seq < ready.seq && past(other.since.Add(w.pool.spec.CollationWait), now)) {
+		return other, true
+	}
+	return ready, false
 }
 
 // fill gives w what waits for it. A bound that is over counts, even when its Tick is late: the work would be in vain.
 func (m *Machine) fill(w *Worker, now time.Time) {
-	for !w.down && w.running < w.capacity {
-		t := w.oldest()
-		if t == nil {
+	for m.queued > 0 && w.running < w.takes {
+		t, load := m.oldest(w, now)
+		switch {
+		case t == nil:
 			return
-		}
-		m.dequeue(t)
-		if past(t.due, now) {
+		case past(t.due, now):
+			m.dequeue(t)
 			m.reject(t, Expired, t.limit)
-			continue
+		case load:
+			m.load(w, t.Plugin)
+		default:
+			m.dequeue(t)
+			m.grant(t, w, now)
 		}
-		m.grant(t, w, now)
 	}
 }

@@ -27,7 +27,8 @@ func TestOldestFirst(t *testing.T) {
 }
 
 func TestOldestOfWhatTheWorkerCanRun(t *testing.T) {
-	h := newHarness(t, 0, schedule.PoolSpec{Name: "p", Plugins: []string{"x", "y"}, MinWorkers: 2, MaxWorkers: 2})
+	h := newHarness(t, 0, schedule.PoolSpec{Name: "p", MinWorkers: 2, MaxWorkers: 2})
+	h.m.WorkerDown(h.up("p", 0, 1, "x", "y"))
 	h.submit("a", "x")
 	h.submit("b", "y")
 	h.forget()
@@ -157,9 +158,11 @@ func TestRequeueWhenNothingCanServe(t *testing.T) {
 	a := h.submit("a", "x")
 	h.m.WorkerDown(w)
 	h.m.SlotGone("p", 0)
-	h.up("p", 1, 1, "y")
+	other := h.up("p", 1, 1, "y")
 	h.forget()
 	h.m.Requeue(a, h.now)
+	h.want("load p/1 x")
+	h.m.Loaded(other, "x", false, []string{"y"}, h.now)
 	h.want("reject a not_loaded")
 
 	h = newHarness(t, 0, one())
