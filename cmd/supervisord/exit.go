@@ -47,10 +47,18 @@ func (e *configError) Error() string { return e.err.Error() }
 
 func (e *configError) Unwrap() error { return e.err }
 
+// endedError is the exit status of the daemon itself, which has said why.
+type endedError struct{ status int }
+
+func (e *endedError) Error() string { return fmt.Sprintf("the daemon ended with status %d", e.status) }
+
 // exitCode is the exit code of a command that ended with err.
 func exitCode(err error) int {
 	if err == nil {
 		return 0
+	}
+	if ended, ok := errors.AsType[*endedError](err); ok {
+		return ended.status
 	}
 	if _, ok := errors.AsType[*usageError](err); ok {
 		return exitUsage
@@ -89,6 +97,9 @@ func (c *cli) report(err error) int {
 		return 0
 	}
 	code := exitCode(err)
+	if _, ended := errors.AsType[*endedError](err); ended {
+		return code
+	}
 	if invalid, ok := errors.AsType[*config.ValidationError](err); ok {
 		for _, p := range invalid.Problems {
 			fmt.Fprintln(c.stderr, printable(p.Text(invalid.Path)))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 
 	"go.uber.org/zap"
@@ -10,11 +9,7 @@ import (
 
 // newLogger makes the daemon's logger on w. format is json or console, or any other for console on a terminal, else json.
 // Texts of workers and clients are only ever fields, which both encoders escape, so that nobody can forge a line.
-func newLogger(w io.Writer, level, format string) (*zap.Logger, error) {
-	at, err := zapcore.ParseLevel(level)
-	if err != nil {
-		return nil, fmt.Errorf("log level: %w", err)
-	}
+func newLogger(w io.Writer, level zap.AtomicLevel, format string) *zap.Logger {
 	config := zapcore.EncoderConfig{
 		TimeKey: "time", LevelKey: "level", NameKey: "logger", MessageKey: "msg",
 		LineEnding:     zapcore.DefaultLineEnding,
@@ -28,5 +23,14 @@ func newLogger(w io.Writer, level, format string) (*zap.Logger, error) {
 		config.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(config)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), at)), nil
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level))
+}
+
+// levelOf is the level of a name that config has checked.
+func levelOf(name string) zapcore.Level {
+	level, err := zapcore.ParseLevel(name)
+	if err != nil {
+		return zapcore.InfoLevel
+	}
+	return level
 }

@@ -1,98 +1,61 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"supervisord/internal/config"
 	"supervisord/internal/dispatch"
-	"supervisord/internal/jobs"
-	"supervisord/internal/process"
 	"supervisord/internal/schedule"
 	"supervisord/internal/workers"
 )
 
-// poolToAdd is a pool whose workers have not been started.
-type poolToAdd struct {
-	pool *workers.Pool
-	spec schedule.PoolSpec
-}
-
-// makePools makes the dispatcher, the registry of jobs and the configured pools. The error names every pool that cannot be.
-func (i *instance) makePools(ctx context.Context, c *cli) ([]poolToAdd, error) {
-	o := i.config
-	host, err := process.Open(process.Options{Subreaper: true, Cgroups: true})
-	if err != nil {
-		return nil, err //nolint:wrapcheck // says what could not be done
-	}
-	i.host = host
-	i.dispatcher = dispatch.New(dispatch.Options{
-		MaxQueuedBytes: o.Limits.MaxQueuedBytes, OutputBuffer: int(o.Limits.OutputBuffer),
-	})
-	i.backend = &backend{
-		registry:   jobs.New(jobs.Options{Backlog: int(o.Jobs.ReplayBuffer), Executor: i.dispatcher}),
-		dispatcher: i.dispatcher, treeKill: host.TreeKill(), config: o.File, socket: i.socket, invalid: i.invalid != nil,
-	}
-	var (
-		pools  []poolToAdd
-		faulty []error
-	)
-	pipes := workers.NewPipes()
-	for n := range o.Pools {
-		p := &o.Pools[n]
-		pool, err := i.newPool(p, c.env, pipes)
-		if err != nil {
-			faulty = append(faulty, fmt.Errorf("pools[%d]: %w", n, err))
-			continue
-		}
-		pools = append(pools, poolToAdd{pool: pool, spec: poolSpec(p)})
-	}
-	if err := errors.Join(faulty...); err != nil {
-		i.dispatcher.Close(ctx)
-		i.host.Close()
-		return nil, err
-	}
-	return pools, nil
-}
-
-func (i *instance) newPool(p *config.Pool, env func(string) (string, bool), pipes *workers.Pipes) (*workers.Pool, error) {
+// poolOptions is what a pool of the configuration is made of. The error says what in it cannot be on this machine.
+func (i *instance) poolOptions(p *config.Pool, maxMessage int64) (dispatch.PoolOptions, error) {
 	credential, err := credentialOf(p.User, p.Group)
 	if err != nil {
-		return nil, err
+		return dispatch.PoolOptions{}, fmt.Errorf("pool %q: %w", p.Name, err)
 	}
 	if credential != nil && credential.Uid == 0 && !p.AllowRoot { // by a second name of root, or its number
-		return nil, fmt.Errorf("pool %q: user %q is root: give another user, or set allow_root", p.Name, p.User)
+		return dispatch.PoolOptions{}, fmt.Errorf("pool %q: user %q is root: give another user, or set allow_root", p.Name, p.User)
 	}
 	o := workers.Options{
 		Name: p.Name, Command: p.Command, Directory: p.Directory,
-		Env: p.Env, InheritEnv: p.InheritEnv, LookupEnv: env, Credential: credential,
-		MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency, Host: i.host, Pipes: pipes, MaxMessage: int(i.config.Limits.MaxMessage),
+		Env: p.Env, InheritEnv: p.InheritEnv, LookupEnv: i.env, Credential: credential,
+		MemoryLimit: p.MemoryLimit, CPULimit: p.CPULimit, TasksLimit: p.TasksLimit,
+		MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency, Host: i.host, Pipes: i.pipes, MaxMessage: int(maxMessage),
 		Policy: workers.Policy(p.RestartPolicy), MaxRestartAttempts: p.MaxRestartAttempts, RestartReset: p.RestartReset,
 		RestartBackoffBase: p.RestartBackoffBase, RestartBackoffMax: p.RestartBackoffMax,
 		StartTimeout: p.WorkerStartTimeout, CancelGrace: p.CancelGrace, DrainGrace: p.DrainGrace, StopTimeout: p.ShutdownTimeout,
+		ReloadTimeout: p.ReloadTimeout, UnloadTimeout: p.UnloadTimeout,
+		MaxJobs: p.MaxJobsPerWorker, MaxAge: p.MaxWorkerAge, MaxMemory: p.MaxWorkerMemory,
 		Sink: i.dispatcher, Log: i.log.Named("workers"),
+	}
+	spec := schedule.PoolSpec{
+		Name: p.Name, MinWorkers: p.MinWorkers, MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency,
+		QueueSize: p.RequestQueueSize, QueueWait: p.MaxQueueWait, RunTimeout: p.JobTimeout, StallTimeout: p.StallTimeout,
+		IdleTimeout: p.IdleTimeout, CollationWait: p.MaxCollationWait, ReplaceBefore: replacesBefore(p),
 	}
 	for _, plugin := range p.Plugins {
 		o.Plugins = append(o.Plugins, workers.Plugin{Name: plugin.Name, Config: plugin.Config})
-	}
-	return workers.New(o) //nolint:wrapcheck // names the pool
-}
-
-func poolSpec(p *config.Pool) schedule.PoolSpec {
-	spec := schedule.PoolSpec{
-		Name: p.Name, MinWorkers: p.MinWorkers, MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency,
-		QueueSize: p.RequestQueueSize, QueueWait: p.MaxQueueWait, RunTimeout: p.JobTimeout,
-	}
-	for _, plugin := range p.Plugins {
 		spec.Plugins = append(spec.Plugins, plugin.Name)
 	}
-	return spec
+	if err := o.Check(); err != nil {
+		return dispatch.PoolOptions{}, err //nolint:wrapcheck // names the pool
+	}
+	return dispatch.PoolOptions{Spec: spec, Workers: o, MaxAttempts: p.MaxAttempts, Source: p}, nil
+}
+
+// replacesBefore reports whether a worker's successor may live beside it: not where both would use the same device or
+// share of a resource.
+func replacesBefore(p *config.Pool) bool {
+	usesSlot := slices.ContainsFunc(p.Env, func(kv string) bool { return strings.Contains(kv, "{slot}") })
+	return p.Replace == "before" && !usesSlot && len(p.Resources) == 0
 }
 
 // credentialOf is whom the workers of a pool run as; nil for the daemon's own user and group.

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -22,7 +23,7 @@ import (
 	"supervisord/internal/dispatch"
 	"supervisord/internal/process"
 	"supervisord/internal/rpc"
-	"supervisord/protocol"
+	"supervisord/internal/workers"
 )
 
 func newServeCommand(c *cli) *cobra.Command {
@@ -37,7 +38,16 @@ $XDG_CONFIG_HOME/supervisord/config.yaml or /etc/supervisord/config.yaml, whiche
 of its lists has a flag and a variable, which win over the file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return serve(cmd.Context(), c, config.LoadOptions{Path: file, Flags: cmd.Flags(), Env: c.env, EUID: os.Geteuid()})
+			// Where no service manager does, a process of its own ends what the daemon leaves behind, whatever ends it.
+			if status, kept := process.Keep(os.Args); kept {
+				return &endedError{status}
+			}
+			dir, err := os.Getwd()
+			if err != nil {
+				return err //nolint:wrapcheck // says what could not be done
+			}
+			options := config.LoadOptions{Path: file, Flags: cmd.Flags(), Env: c.env, EUID: os.Geteuid(), WorkDir: dir}
+			return serve(cmd.Context(), c, options)
 		},
 	}
 	command.Flags().StringVar(&file, "config", "", "the configuration `file`")
@@ -57,16 +67,25 @@ const gcPercent = 200
 
 // instance is one running daemon: what serve has made, in the order in which it was.
 type instance struct {
-	config     *config.Config
-	invalid    *config.ValidationError // of a daemon that was started by its socket and serves without pools
+	end        context.CancelFunc // stops the daemon at once
+	options    config.LoadOptions
+	env        func(string) (string, bool)
+	config     atomic.Pointer[config.Config]          // the last one that was valid
+	invalid    atomic.Pointer[config.ValidationError] // of a daemon that was started by its socket and serves without pools
 	log        *zap.Logger
+	level      zap.AtomicLevel
 	listener   *net.UnixListener
 	socket     string       // where it listens
 	release    func() error // gives up the listener
 	host       *process.Host
+	pipes      *workers.Pipes
 	dispatcher *dispatch.Dispatcher
 	backend    *backend
 	server     *rpc.Server
+
+	reloading chan struct{}  // holds a token while a reload is under way
+	hups      chan struct{}  // holds a token while a SIGHUP waits for its reload
+	reloads   sync.WaitGroup // those that a SIGHUP has begun
 }
 
 // serve runs the daemon until a signal stops it.
@@ -88,8 +107,13 @@ func serve(ctx context.Context, c *cli, options config.LoadOptions) error {
 	if err != nil {
 		return err
 	}
-	i := &instance{listener: activated}
-	if err := i.configure(c, options); err != nil {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	i := &instance{
+		end: end, options: options, env: c.env, listener: activated,
+		reloading: make(chan struct{}, 1), hups: make(chan struct{}, 1),
+	}
+	if err := i.configure(c); err != nil {
 		return err
 	}
 	if err := i.start(ctx, c); err != nil {
@@ -99,36 +123,53 @@ func serve(ctx context.Context, c *cli, options config.LoadOptions) error {
 }
 
 // configure loads the configuration and makes the logger.
-func (i *instance) configure(c *cli, options config.LoadOptions) error {
-	loaded, err := config.Load(options)
+func (i *instance) configure(c *cli) error {
+	loaded, err := config.Load(i.options)
+	invalid, ok := errors.AsType[*config.ValidationError](err)
 	switch {
 	case err == nil:
-		i.config = loaded
-	case i.listener != nil && errors.As(err, &i.invalid):
+	case i.listener != nil && ok:
 		// Ending would only make systemd refuse the clients that wait at its socket.
-		i.config = i.invalid.Usable
+		loaded = invalid.Usable
 	default:
 		return &configError{err: err}
 	}
-	if i.log, err = newLogger(c.stderr, i.config.Log.Level, i.config.Log.Format); err != nil {
-		return &configError{err: err}
+	i.config.Store(loaded)
+	i.level = zap.NewAtomicLevelAt(levelOf(loaded.Log.Level))
+	i.log = newLogger(c.stderr, i.level, loaded.Log.Format)
+	if ok {
+		i.invalid.Store(invalid)
+		logProblems(i.log, "invalid configuration", invalidConfig(invalid.Path, invalid))
 	}
-	if i.invalid != nil {
-		for _, p := range i.invalid.Problems {
-			i.log.Error("invalid configuration", zap.String("file", i.invalid.Path), zap.Int("line", p.Line),
-				zap.String("path", p.Path), zap.String("problem", p.Message))
-		}
-	}
-	for _, p := range i.config.NotYet() {
+	i.logNotYet(loaded)
+	return nil
+}
+
+func (i *instance) logNotYet(c *config.Config) {
+	for _, p := range c.NotYet() {
 		i.log.Warn("setting has no effect in this version", zap.String("path", p.Path))
 	}
-	return nil
 }
 
 // start makes everything, from the listener to the pools; what it made before an error is taken back.
 func (i *instance) start(ctx context.Context, c *cli) (err error) {
-	o := i.config
-	access, err := rpc.NewAccess(accessRules(o.Access), uint32(os.Geteuid())) //nolint:gosec // never negative on Linux
+	if i.host, err = process.Open(process.Options{Subreaper: true, Cgroups: true, Orphaned: i.end}); err != nil {
+		return err //nolint:wrapcheck // says what could not be done
+	}
+	defer func() {
+		if err != nil {
+			i.host.Close()
+		}
+	}()
+	o := i.config.Load()
+	i.pipes = workers.NewPipes()
+	i.dispatcher = dispatch.New(dispatchLimits(o))
+	defer func() {
+		if err != nil {
+			i.dispatcher.Close(ctx)
+		}
+	}()
+	first, err := i.check(o)
 	if err != nil {
 		return &configError{err: err}
 	}
@@ -146,53 +187,25 @@ func (i *instance) start(ctx context.Context, c *cli) (err error) {
 			err = errors.Join(err, i.release())
 		}
 	}()
-	pools, err := i.makePools(ctx, c)
-	if err != nil {
-		return &configError{err: err}
-	}
-	i.backend.started = time.Now()
-	i.server, err = rpc.New(rpc.Options{
-		MaxConnections: o.Limits.MaxConnections, MaxConnectionsPerUID: o.Limits.MaxConnectionsPerUID,
-		MaxInFlight: o.Limits.MaxInFlight, MaxInFlightPerUID: o.Limits.MaxInFlightPerUID,
-		MaxQueuedBytes: o.Limits.MaxQueuedBytes, MaxMessage: int(o.Limits.MaxMessage), MaxBatch: o.Limits.MaxBatch,
-		OutputBuffer: int(o.Limits.OutputBuffer), SlowClientTimeout: o.Limits.SlowClientTimeout,
-		Version: version, Access: access, Backend: i.backend, Invalid: i.invalidError(), Log: i.log.Named("rpc"),
-	})
-	if err != nil {
+	i.backend = newBackend(i)
+	if i.server, err = rpc.New(i.serverOptions(first, o.Limits.MaxMessage)); err != nil {
 		return err //nolint:wrapcheck // a fault of this program
 	}
-	for _, p := range pools {
-		i.dispatcher.Add(p.pool, p.spec)
+	for k := range o.Pools {
+		if err := i.dispatcher.Add(first.pools[o.Pools[k].Name]); err != nil {
+			return err //nolint:wrapcheck // names the pool
+		}
 	}
 	return nil
-}
-
-// invalidError is what all methods but those about the daemon answer while its configuration is invalid; nil while it is
-// valid.
-func (i *instance) invalidError() *protocol.Error {
-	if i.invalid == nil {
-		return nil
-	}
-	err := protocol.NewError(protocol.CodeConfigInvalid, "the daemon's configuration is invalid")
-	for _, p := range i.invalid.Problems {
-		err.Data.Problems = append(err.Data.Problems, protocol.Problem(p))
-	}
-	return err
-}
-
-func accessRules(rules []config.AccessRule) []rpc.Rule {
-	list := make([]rpc.Rule, len(rules))
-	for i, r := range rules {
-		list[i] = rpc.Rule{Users: r.Users, Groups: r.Groups, Methods: r.Methods}
-	}
-	return list
 }
 
 // run serves until a signal or the end of ctx, then stops in the reverse order of start.
 func (i *instance) run(ctx context.Context, signals <-chan os.Signal) error {
 	i.log.Info("daemon started", zap.String("version", version), zap.Int("pid", os.Getpid()),
-		zap.String("config", i.config.File), zap.String("socket", i.socket), zap.Int("pools", len(i.config.Pools)))
+		zap.String("config", i.config.Load().File), zap.String("socket", i.socket), zap.Int("pools", len(i.config.Load().Pools)))
 	failed := make(chan error, 1)
+	reloads, stopReloads := context.WithCancelCause(ctx)
+	defer stopReloads(nil)
 	var accepting sync.WaitGroup
 	accepting.Go(func() { failed <- i.server.Serve(ctx, i.listener) })
 
@@ -208,9 +221,11 @@ func (i *instance) run(ctx context.Context, signals <-chan os.Signal) error {
 		case failure = <-failed:
 			stopping = true
 		case s := <-signals:
-			stopping = i.signalled(s)
+			stopping = i.signalled(reloads, s)
 		}
 	}
+	stopReloads(errStopping)
+	i.reloads.Wait()
 	i.stop(ctx, signals)
 	failure = errors.Join(failure, i.release())
 	accepting.Wait()
@@ -220,10 +235,14 @@ func (i *instance) run(ctx context.Context, signals <-chan os.Signal) error {
 }
 
 // signalled does what a signal asks for and reports whether that is to stop.
-func (i *instance) signalled(s os.Signal) bool {
+func (i *instance) signalled(ctx context.Context, s os.Signal) bool {
 	switch s {
 	case unix.SIGHUP:
-		i.log.Warn("reload is not served by this version: restart the daemon instead")
+		select {
+		case i.hups <- struct{}{}:
+			i.reloads.Go(func() { i.hup(ctx) })
+		default: // the one that waits will see what this one would
+		}
 	case unix.SIGUSR1:
 		var stacks bytes.Buffer
 		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 1); err != nil {
@@ -239,14 +258,18 @@ func (i *instance) signalled(s os.Signal) bool {
 
 // status is the line that `systemctl status` shows.
 func (i *instance) status() string {
-	if i.invalid != nil {
-		return "STATUS=invalid configuration: " + i.invalid.Problems[0].Text(i.invalid.Path)
+	if invalid := i.invalid.Load(); invalid != nil {
+		return "STATUS=invalid configuration: " + invalid.Problems[0].Text(invalid.Path)
 	}
-	return fmt.Sprintf("STATUS=serving, pools: %d", len(i.config.Pools))
+	return fmt.Sprintf("STATUS=serving, pools: %d", len(i.config.Load().Pools))
 }
 
-// killGrace is what workers get after shutdown_timeout, with nothing left to wait for, before they are killed.
-const killGrace = time.Second
+// What follows shutdown_timeout, counted from its end: until workersGrace what still runs may end by itself, then it is
+// killed; until answersGrace the last answers may be written.
+const (
+	workersGrace = 400 * time.Millisecond
+	answersGrace = 800 * time.Millisecond
+)
 
 // stop lets running jobs end within shutdown_timeout, ends the rest, then the workers, and then the connections, which
 // have all their answers by then. A second signal, like the end of ctx, cuts it short.
@@ -272,17 +295,16 @@ func (i *instance) stop(ctx context.Context, signals <-chan os.Signal) {
 			}
 		}
 	})
-	limit := i.config.ShutdownTimeout
-	drained, drainedDone := context.WithTimeout(cut, limit)
-	err := i.dispatcher.Drain(drained)
-	drainedDone()
-	if err != nil {
+	limit := began.Add(i.config.Load().ShutdownTimeout)
+	drained, drainedDone := context.WithDeadline(cut, limit)
+	defer drainedDone()
+	if err := i.dispatcher.Drain(drained); err != nil {
 		i.dispatcher.EndAll(i.backend.registry.All())
 	}
-	workersGone, workersDone := context.WithTimeout(cut, max(0, limit-time.Since(began))+killGrace)
+	workersGone, workersDone := context.WithDeadline(cut, limit.Add(workersGrace))
+	defer workersDone()
 	i.dispatcher.Close(workersGone)
-	workersDone()
-	answered, answeredDone := context.WithTimeout(cut, killGrace)
+	answered, answeredDone := context.WithDeadline(cut, limit.Add(answersGrace))
+	defer answeredDone()
 	i.server.Close(answered)
-	answeredDone()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 )
 
 // socketName is FileDescriptorName= of the socket unit.
@@ -35,12 +36,21 @@ func activatedListener() (*net.UnixListener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the socket that systemd passed: %w", err)
 	}
-	unix, ok := listener.(*net.UnixListener)
-	if !ok || unix.Addr().Network() != "unix" {
+	socket, ok := listener.(*net.UnixListener)
+	if !ok || socket.Addr().Network() != "unix" {
 		return nil, errors.Join(errors.New("the socket that systemd passed is not a Unix stream socket"), listener.Close())
 	}
-	unix.SetUnlinkOnClose(false)
-	return unix, nil
+	socket.SetUnlinkOnClose(false)
+	return socket, nil
+}
+
+// monotonic is the time of a reload as systemd wants to know it: in the same datagram as RELOADING=1.
+func monotonic() string {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return "MONOTONIC_USEC=0" // not reached: the clock is always there
+	}
+	return fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
 // notify tells systemd, or whoever else reads $NOTIFY_SOCKET, about the daemon's state.

@@ -26,7 +26,7 @@ func TestKilledInMidStream(t *testing.T) {
 	err := c.fail(protocol.CodeWorkerDied)
 	d := err.Data
 	if d.Cause != protocol.CauseSignal || d.Signal != "SIGKILL" || d.ExitCode != nil || !d.Retryable || *d.Chunks != 3 ||
-		!slices.Equal(d.StderrTail, []string{"loading weights"}) || err.Message != "worker text/0 died: killed by SIGKILL" {
+		!slices.Equal(d.StderrTail, []string{"loading weights"}) || err.Message != "worker text/0 died: killed by SIGKILL, not by the daemon: perhaps out of memory" {
 		t.Errorf("error %v of %+v", err, d)
 	}
 	if len(d.Attempts) != 1 || d.Attempts[0].Worker != "text/0" || d.Attempts[0].Incarnation != 1 || d.Attempts[0].PID != pid ||

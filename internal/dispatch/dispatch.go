@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"supervisord/internal/jobs"
@@ -23,7 +24,7 @@ type Options struct {
 
 // Dispatcher is the jobs.Executor and the workers.Sink of a daemon. It is safe for concurrent use.
 type Dispatcher struct {
-	opts Options
+	outputBuffer atomic.Int64 // Options.OutputBuffer
 
 	mu      sync.Mutex // see the package's doc
 	sched   *schedule.Machine
@@ -37,19 +38,11 @@ type Dispatcher struct {
 	unsettled map[slotKey]struct{} // workers that Add asked for and of whom nothing is known yet
 	settled   chan struct{}        // closed when there are none; nil until Settled
 
-	timer *time.Timer
-	done  chan struct{} // ends tick
-	ticks sync.WaitGroup
-}
-
-// pool is what the dispatcher knows of one pool.
-type pool struct {
-	*workers.Pool
-	spec schedule.PoolSpec
-	// told is what its workers have said of their plugins.
-	told map[string]protocol.PluginInfo
-	// meanRun is a running mean of how long its jobs take, for retry_after_ms.
-	meanRun time.Duration
+	epoch   time.Time // what run.heard counts from
+	timer   *time.Timer
+	done    chan struct{}  // ends tick
+	ticks   sync.WaitGroup // tick
+	closing sync.WaitGroup // pools that were removed and end
 }
 
 type slotKey struct {
@@ -88,44 +81,21 @@ func (d *Dispatcher) settleLocked(poolName string, slot int) {
 	}
 }
 
-// ran notes how long a job took; the last few count most.
-func (p *pool) ran(took time.Duration) {
-	if p.meanRun == 0 {
-		p.meanRun = took
-	}
-	p.meanRun += (took - p.meanRun) / 8
-}
-
 // New makes a dispatcher without pools. Close ends it.
 func New(o Options) *Dispatcher {
 	d := &Dispatcher{
-		opts:      o,
 		sched:     schedule.New(o.MaxQueuedBytes),
 		byName:    map[string]*pool{},
 		up:        map[*workers.Incarnation]*place{},
 		unsettled: map[slotKey]struct{}{},
+		epoch:     time.Now(),
 		timer:     time.NewTimer(time.Hour),
 		done:      make(chan struct{}),
 	}
+	d.outputBuffer.Store(int64(o.OutputBuffer))
 	d.timer.Stop()
 	d.ticks.Go(d.tick)
 	return d
-}
-
-// Add makes a pool known, whose workers tell this dispatcher, and starts what it wants to have at least.
-func (d *Dispatcher) Add(p *workers.Pool, spec schedule.PoolSpec) {
-	var set outq.Set
-	d.mu.Lock()
-	entry := &pool{Pool: p, spec: spec, told: map[string]protocol.PluginInfo{}}
-	d.pools = append(d.pools, entry)
-	d.byName[spec.Name] = entry
-	for slot := range min(spec.MinWorkers, spec.MaxWorkers) {
-		d.unsettled[slotKey{spec.Name, slot}] = struct{}{}
-	}
-	d.sched.AddPool(spec)
-	d.carryOutLocked(time.Now(), &set)
-	d.mu.Unlock()
-	set.Flush()
 }
 
 // Submit implements jobs.Executor.
@@ -163,7 +133,11 @@ func (d *Dispatcher) endLocked(j *jobs.Job, e jobs.Ending, now time.Time, set *o
 		d.freeRunLocked(r)
 	case r.at != nil && (first || e.Force):
 		r.cancelled = true
-		r.at.Cancel(j.LinkID, e.Force)
+		if e.Code == protocol.CodeWorkerDied {
+			r.at.Stall(j.LinkID)
+		} else {
+			r.at.Cancel(j.LinkID, e.Force)
+		}
 	}
 }
 
@@ -188,6 +162,24 @@ func (d *Dispatcher) carryOutLocked(now time.Time, set *outq.Set) {
 			case schedule.Expire:
 				r := ownerOf(e.Task)
 				d.endLocked(r.job, deadlineEnding(protocol.PhaseRun, e.Limit), now, set)
+			case schedule.Quiet:
+				d.quietLocked(e.Task, now)
+			case schedule.Stalled:
+				r := ownerOf(e.Task)
+				d.endLocked(r.job, stalled(r.at.WorkerID(), e.Limit), now, set)
+			case schedule.Replace:
+				if !d.byName[e.Pool].Replace(e.Slot) { // it has ended a moment ago, or ends
+					d.sched.ReplaceFailed(e.Pool, e.Slot)
+				}
+			case schedule.Retire:
+				at := placeOf(e.Worker)
+				at.pool.Retire(at.Incarnation)
+			case schedule.Reserved:
+				placeOf(e.Worker).reserved()
+			case schedule.Load:
+				d.loadLocked(placeOf(e.Worker), e.Plugin)
+			case schedule.PoolGone:
+				d.goneLocked(e.Pool)
 			}
 		}
 		if len(effects) == 0 {
@@ -203,6 +195,8 @@ func (d *Dispatcher) carryOutLocked(now time.Time, set *outq.Set) {
 }
 
 func ownerOf(t *schedule.Task) *run { return t.Owner.(*run) } //nolint:forcetypeassert // every task is made by Submit
+
+func placeOf(w *schedule.Worker) *place { return w.Owner.(*place) } //nolint:forcetypeassert // set by WorkerUp
 
 func deadlineEnding(phase protocol.Phase, limit time.Duration) jobs.Ending {
 	code := protocol.CodeDeadlineExceeded
@@ -295,6 +289,7 @@ func (d *Dispatcher) Close(ctx context.Context) {
 		stops.Go(func() { p.Stop(ctx) })
 	}
 	stops.Wait()
+	d.closing.Wait()
 	close(d.done)
 	d.ticks.Wait()
 }

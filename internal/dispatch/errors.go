@@ -39,15 +39,16 @@ func resultError(res *workers.Result) *protocol.Error {
 func (d *Dispatcher) rejection(j *jobs.Job, e *schedule.Effect) *protocol.Error {
 	switch e.Reason {
 	case schedule.UnknownPlugin:
-		err := protocol.NewError(protocol.CodeUnknownPlugin, fmt.Sprintf("no pool offers plugin %q", short(j.Plugin)))
-		if j.Pool != "" {
-			err.Message = fmt.Sprintf("pool %q does not offer plugin %q", j.Pool, short(j.Plugin))
-		}
-		err.Data.Known = nearest(j.Plugin, d.pluginNamesLocked(j.Pool))
-		return err
+		return d.unknownPluginLocked(j.Plugin, j.Pool)
 	case schedule.UnknownPool:
-		err := protocol.NewError(protocol.CodeUnknownPool, fmt.Sprintf("there is no pool %q", short(j.Pool)))
-		err.Data.Known = nearest(j.Pool, d.poolNamesLocked())
+		return d.unknownPoolLocked(j.Pool)
+	case schedule.Removed:
+		err := protocol.NewError(protocol.CodeServerCancelled, "the pool was removed while the job waited")
+		err.Data.How, err.Data.By = new(protocol.HowQueued), protocol.ByReload
+		return err
+	case schedule.Paused:
+		err := protocol.NewError(protocol.CodePoolUnavailable, "no pool that offers the plugin takes jobs: paused by an operator")
+		err.Data.State, err.Data.Reason = protocol.PoolPaused, "paused by an operator"
 		return err
 	case schedule.QueueFull, schedule.BytesFull:
 		err := protocol.NewError(protocol.CodeOverloaded, "too many jobs wait")
@@ -67,6 +68,10 @@ func (d *Dispatcher) rejection(j *jobs.Job, e *schedule.Effect) *protocol.Error 
 	case schedule.NotLoaded:
 		err := protocol.NewError(protocol.CodePoolUnavailable, fmt.Sprintf("no worker could load plugin %q", short(j.Plugin)))
 		err.Data.State, err.Data.Reason = protocol.PoolFailed, "load_failed"
+		if p := d.offeringLocked(j.Plugin, j.Pool); p != nil && p.refused[j.Plugin].text != "" {
+			err.Message += ": " + p.refused[j.Plugin].text
+			err.Data.StderrTail = p.refused[j.Plugin].stderr
+		}
 		return err
 	case schedule.Unavailable:
 	}
@@ -79,6 +84,21 @@ func (d *Dispatcher) rejection(j *jobs.Job, e *schedule.Effect) *protocol.Error 
 		err.Message = fmt.Sprintf("no pool is known to offer plugin %q; %s", short(j.Plugin), err.Message)
 		err.Data.Known = nearest(j.Plugin, d.pluginNamesLocked(j.Pool))
 	}
+	return err
+}
+
+func (d *Dispatcher) unknownPluginLocked(plugin, poolName string) *protocol.Error {
+	err := protocol.NewError(protocol.CodeUnknownPlugin, fmt.Sprintf("no pool offers plugin %q", short(plugin)))
+	if poolName != "" {
+		err.Message = fmt.Sprintf("pool %q does not offer plugin %q", poolName, short(plugin))
+	}
+	err.Data.Known = nearest(plugin, d.pluginNamesLocked(poolName))
+	return err
+}
+
+func (d *Dispatcher) unknownPoolLocked(poolName string) *protocol.Error {
+	err := protocol.NewError(protocol.CodeUnknownPool, fmt.Sprintf("there is no pool %q", short(poolName)))
+	err.Data.Known = nearest(poolName, d.poolNamesLocked())
 	return err
 }
 
@@ -104,7 +124,7 @@ func (d *Dispatcher) offeringLocked(plugin, poolName string) *pool {
 		}
 	}
 	for _, p := range d.pools { // one that has not said yet what it offers
-		if len(p.spec.Plugins) == 0 && len(p.told) == 0 {
+		if len(p.opts.Spec.Plugins) == 0 && len(p.told) == 0 {
 			return p
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"supervisord/protocol"
 )
 
-func TestMain(m *testing.M) { workertest.Main(m, roles) }
+func TestMain(m *testing.M) { workertest.Main(m, roles, badRoles) }
 
 // patience is what a test waits for an event that has to come.
 const patience = 20 * time.Second
@@ -112,8 +112,9 @@ type setup struct {
 	workers.Options
 	schedule.PoolSpec
 
-	role string
-	args []string
+	role     string
+	args     []string
+	attempts int // max_attempts
 }
 
 // add adds a pool of one worker in a role, unless change wants something else.
@@ -140,13 +141,16 @@ func (f *fixture) add(name, role string, change func(*setup)) *workers.Pool {
 	if s.Command == nil {
 		s.Command, s.Env = workertest.Command(s.role, s.args...)
 	}
-	p, err := workers.New(s.Options)
-	if err != nil {
+	if err := f.d.Add(s.options()); err != nil {
 		f.t.Fatal(err)
 	}
+	p := f.d.PoolOf(name)
 	f.pools = append(f.pools, p)
-	f.d.Add(p, s.PoolSpec)
 	return p
+}
+
+func (s *setup) options() dispatch.PoolOptions {
+	return dispatch.PoolOptions{Spec: s.PoolSpec, Workers: s.Options, MaxAttempts: s.attempts}
 }
 
 // settled waits until the workers that the pools want to have are ready, or given up.
@@ -263,6 +267,8 @@ func (c *call) Progress(progress, message []byte, _ *outq.Set) {
 }
 
 // Done implements jobs.Caller.
+func (c *call) Keep(int) bool { return true }
+
 func (c *call) Done(data []byte, chunks int64, err *protocol.Error, _ *outq.Set) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -148,6 +148,7 @@ func TestWaitedTooLong(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)
 			f.add("text", "actor", func(s *setup) { s.QueueWait = c.wait })
+			f.settled()
 			first, g := f.occupy(t)
 			err := f.start(c.spec).fail(protocol.CodeDeadlineExceeded)
 			if d := err.Data; d.Phase != protocol.PhaseQueue || *d.LimitMS != c.limit || *d.Chunks != 0 || err.Message != c.message {

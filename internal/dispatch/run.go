@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"encoding/json"
+	"sync/atomic"
 	"time"
 
 	"supervisord/internal/jobs"
@@ -23,13 +25,32 @@ type run struct {
 	// cancelled says that its worker was told to end it. The worker's owner may then still call Unresponsive while the
 	// reader brings the result, so such a run is never used again. Guarded by the dispatcher's lock.
 	cancelled bool
+
+	// unread is how often it was sent to a process that died before it read it, killed how many died of running it.
+	// Guarded by the dispatcher's lock.
+	unread, killed int
+
+	// watched says that its pool has a stall_timeout; it is set before the worker knows the job. heard is when something
+	// was heard of it last, counted from the dispatcher's epoch.
+	watched bool
+	heard   atomic.Int64
 }
 
-// place is a worker that takes jobs.
+// place is a worker that takes jobs, from WorkerUp on.
 type place struct {
 	*workers.Incarnation
 	pool   *pool
 	worker *schedule.Worker
+	// reserved is called once the scheduler has reserved the worker for who asked. Guarded by the dispatcher's lock.
+	reserved func()
+	// gone is closed when it takes no more jobs.
+	gone chan struct{}
+	// kept gets the end of a successor that did not become ready; what nobody takes is dropped.
+	kept chan *workers.Exit
+	// asOf is when it said last what its state is, config what it said then of its current plugin. Guarded by the
+	// dispatcher's lock.
+	asOf   time.Time
+	config json.RawMessage
 }
 
 var _ workers.Job = (*run)(nil)
@@ -63,7 +84,7 @@ func (d *Dispatcher) newRunLocked(j *jobs.Job) *run {
 func (d *Dispatcher) freeRunLocked(r *run) {
 	r.job.Handle = nil
 	if !r.cancelled {
-		r.job, r.task = nil, schedule.Task{}
+		r.job, r.task, r.unread, r.killed = nil, schedule.Task{}, 0, 0
 		if len(d.free) < maxFree {
 			d.free = append(d.free, r)
 		}
@@ -74,13 +95,13 @@ func (d *Dispatcher) freeRunLocked(r *run) {
 // grant sends the job to the worker that the scheduler has chosen; false where its process has just ended. It is called
 // with the dispatcher's lock.
 func (r *run) grant(now time.Time, set *outq.Set) bool {
-	at := r.task.Worker().Owner.(*place) //nolint:forcetypeassert // set by WorkerUp
+	at := placeOf(r.task.Worker())
 	j := r.job
 	e := workers.Execution{LinkID: j.LinkID, Plugin: j.Plugin, Stream: j.Stream, Params: j.Params, Metadata: j.Metadata}
 	if due, _ := r.task.Due(); !due.IsZero() {
 		e.DeadlineMS = protocol.Milliseconds(max(0, due.Sub(now)))
 	}
-	r.at, r.started = at, now
+	r.at, r.started, r.watched = at, now, at.pool.opts.Spec.StallTimeout > 0
 	j.Running(at.WorkerID(), at.Number(), at.PID(), now)
 	if at.Execute(&e, r, set) {
 		return true
@@ -108,12 +129,13 @@ func (r *run) ID() string { return r.job.ID }
 
 // Chunk implements workers.Job.
 func (r *run) Chunk(chunk, metadata []byte, final bool, set *outq.Set) bool {
+	r.hear(set)
 	return r.job.Chunk(chunk, metadata, final, set) == jobs.Full
 }
 
 // Crowded implements workers.Job: the job cannot be slowed down, only ended.
 func (r *run) Crowded(set *outq.Set) {
-	if n := r.job.Backlog(); n >= r.d.opts.OutputBuffer {
+	if n := r.job.Backlog(); n >= int(r.d.outputBuffer.Load()) {
 		r.job.TooSlow(int64(n), set)
 	}
 }
@@ -129,6 +151,7 @@ func (r *run) Hold(h workers.Holder) bool { return r.job.HoldFor(h) }
 
 // Progress implements workers.Job.
 func (r *run) Progress(progress, message []byte, set *outq.Set) {
+	r.hear(set)
 	r.job.Progress(progress, message, set)
 }
 
@@ -148,18 +171,4 @@ func (r *run) Result(res *workers.Result, set *outq.Set) {
 // Unresponsive implements workers.Job.
 func (r *run) Unresponsive(set *outq.Set) {
 	r.job.Finish(nil, nil, "", protocol.HowDetached, time.Now(), set)
-}
-
-// Lost implements workers.Job.
-func (r *run) Lost(exit *workers.Exit, set *outq.Set) {
-	now := time.Now()
-	how := exit.How
-	if how == "" { // the job was to be ended, and its process ended by itself
-		how = protocol.HowTerminated
-	}
-	err := exit.Error(r.at.WorkerID())
-	err.Data.Chunks = new(r.job.Chunks())
-	j := r.job
-	r.release(now, set)
-	j.Finish(nil, err, string(exit.Cause), how, now, set)
 }

@@ -5,7 +5,6 @@ import (
 
 	"supervisord/internal/outq"
 	"supervisord/internal/workers"
-	"supervisord/protocol"
 )
 
 var _ workers.Sink = (*Dispatcher)(nil)
@@ -16,17 +15,18 @@ func (d *Dispatcher) WorkerUp(inc *workers.Incarnation) {
 	d.event(func(now time.Time) {
 		name := inc.Pool().Name()
 		p := d.byName[name]
-		for _, plugin := range ready.LoadedPlugins {
-			p.told[plugin] = protocol.PluginInfo{Name: plugin}
+		if p == nil || p.Pool != inc.Pool() {
+			return // of a pool that has gone
 		}
-		for _, info := range ready.Plugins {
-			// What a pool without configured plugins has not loaded, nobody can call.
-			if _, loaded := p.told[info.Name]; loaded || len(p.spec.Plugins) > 0 {
-				p.told[info.Name] = info
-			}
+		p.hear(ready)
+		s := p.slots[inc.Slot()]
+		if s.serves {
+			s.older++
 		}
+		s.serves = true
+		p.slots[inc.Slot()] = s
 		w := d.sched.WorkerUp(name, inc.Slot(), inc.Capacity(), ready.LoadedPlugins, now)
-		at := &place{Incarnation: inc, pool: p, worker: w}
+		at := &place{Incarnation: inc, pool: p, worker: w, gone: make(chan struct{}), kept: make(chan *workers.Exit, 1), asOf: now}
 		w.Owner = at
 		d.up[inc] = at
 		d.settleLocked(name, inc.Slot())
@@ -36,14 +36,26 @@ func (d *Dispatcher) WorkerUp(inc *workers.Incarnation) {
 // WorkerDown implements workers.Sink.
 func (d *Dispatcher) WorkerDown(inc *workers.Incarnation) {
 	d.event(func(time.Time) {
-		d.sched.WorkerDown(d.up[inc].worker)
+		at := d.up[inc]
+		if at == nil {
+			return // of a pool that has gone
+		}
+		d.sched.WorkerDown(at.worker)
 		delete(d.up, inc)
+		close(at.gone)
 	})
 }
 
 // WorkerEnded implements workers.Sink.
 func (d *Dispatcher) WorkerEnded(p *workers.Pool, slot int, fate workers.Fate) {
 	d.event(func(time.Time) {
+		known := d.byName[p.Name()]
+		if known == nil || known.Pool != p {
+			return
+		}
+		s := known.slots[slot]
+		s.serves = false
+		known.slots[slot] = s
 		if fate != workers.FateComing {
 			d.settleLocked(p.Name(), slot)
 		}
@@ -54,6 +66,56 @@ func (d *Dispatcher) WorkerEnded(p *workers.Pool, slot int, fate workers.Fate) {
 			d.sched.SlotFree(p.Name(), slot)
 		case workers.FateGone:
 			d.sched.SlotGone(p.Name(), slot)
+		}
+	})
+}
+
+// WorkerRetired implements workers.Sink.
+func (d *Dispatcher) WorkerRetired(p *workers.Pool, slot int) {
+	d.event(func(time.Time) {
+		known := d.byName[p.Name()]
+		if known == nil || known.Pool != p {
+			return
+		}
+		s := known.slots[slot]
+		if s.older > 0 {
+			s.older--
+			d.sched.Retired(p.Name())
+		} else { // its successor is not ready yet
+			s.serves = false
+			d.sched.SlotComing(p.Name(), slot)
+		}
+		known.slots[slot] = s
+	})
+}
+
+// WorkerDue implements workers.Sink.
+func (d *Dispatcher) WorkerDue(inc *workers.Incarnation, _ string) {
+	d.event(func(time.Time) {
+		if at := d.up[inc]; at != nil {
+			d.sched.Recycle(at.worker)
+		}
+	})
+}
+
+// ReplaceFailed implements workers.Sink.
+func (d *Dispatcher) ReplaceFailed(p *workers.Pool, slot int, exit *workers.Exit) {
+	d.event(func(time.Time) {
+		known := d.byName[p.Name()]
+		if known == nil || known.Pool != p {
+			return
+		}
+		if len(known.rolls) > 0 { // it was the first of a generation: the others stay, too
+			d.sched.Keep(p.Name())
+		}
+		d.sched.ReplaceFailed(p.Name(), slot)
+		for _, at := range d.up {
+			if at.pool.Pool == p && at.Slot() == slot {
+				select {
+				case at.kept <- exit:
+				default: // nobody has asked for the one before
+				}
+			}
 		}
 	})
 }

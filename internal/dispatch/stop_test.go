@@ -105,6 +105,7 @@ func TestCloseLosesWhatRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.d.Close(ctx)
+	f.host.Close()
 	f.closed = true
 	err := c.fail(protocol.CodeWorkerDied)
 	if err.Data.Cause != protocol.CauseSignal || *err.Data.Chunks != 2 {

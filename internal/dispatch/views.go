@@ -10,15 +10,14 @@ import (
 func (d *Dispatcher) Pools() []protocol.Pool {
 	d.mu.Lock()
 	pools := slices.Clone(d.pools)
-	queued := make([]int, len(pools))
+	queued, made := make([]int, len(pools)), make([]PoolOptions, len(pools))
 	for i, p := range pools {
-		queued[i] = d.sched.QueuedIn(p.spec.Name)
+		made[i], queued[i] = p.opts, d.sched.QueuedIn(p.opts.Spec.Name)
 	}
 	d.mu.Unlock()
 	list := make([]protocol.Pool, len(pools))
 	for i, p := range pools {
-		list[i] = p.Status()
-		list[i].Queued = queued[i]
+		list[i] = status(p, made[i], queued[i])
 	}
 	return list
 }
@@ -46,8 +45,8 @@ func (d *Dispatcher) Plugins() []protocol.Plugin {
 			if !p.offers(name) {
 				continue
 			}
-			plugin.Pools = append(plugin.Pools, p.spec.Name)
-			plugin.Residency[p.spec.Name] = d.residencyLocked(p, name)
+			plugin.Pools = append(plugin.Pools, p.opts.Spec.Name)
+			plugin.Residency[p.opts.Spec.Name] = d.residencyLocked(p, name)
 			if info, ok := p.told[name]; ok {
 				plugin.Streaming = plugin.Streaming || info.Streaming
 				if plugin.Schema == nil {
@@ -64,14 +63,16 @@ func (d *Dispatcher) Plugins() []protocol.Plugin {
 }
 
 func (d *Dispatcher) residencyLocked(p *pool, plugin string) protocol.Residency {
-	resident, refused := false, false
+	_, failed := p.refused[plugin]
+	resident, refused := false, failed
 	for inc := range d.up {
-		if inc.Pool() == p.Pool {
-			if slices.Contains(inc.Ready().LoadedPlugins, plugin) {
-				resident = true
-			} else {
-				refused = true
-			}
+		if inc.Pool() != p.Pool {
+			continue
+		}
+		if slices.Contains(inc.Loaded(), plugin) {
+			resident = true
+		} else if !slices.Contains(inc.Ready().LoadedPlugins, plugin) { // else it was unloaded since
+			refused = true
 		}
 	}
 	switch {
@@ -87,8 +88,8 @@ func (d *Dispatcher) residencyLocked(p *pool, plugin string) protocol.Residency 
 
 // offers reports whether the pool is known to have the plugin.
 func (p *pool) offers(plugin string) bool {
-	if len(p.spec.Plugins) > 0 {
-		return slices.Contains(p.spec.Plugins, plugin)
+	if len(p.opts.Spec.Plugins) > 0 {
+		return slices.Contains(p.opts.Spec.Plugins, plugin)
 	}
 	_, ok := p.told[plugin]
 	return ok
@@ -98,11 +99,11 @@ func (p *pool) offers(plugin string) bool {
 func (d *Dispatcher) pluginNamesLocked(poolName string) []string {
 	var names []string
 	for _, p := range d.pools {
-		if poolName != "" && p.spec.Name != poolName {
+		if poolName != "" && p.opts.Spec.Name != poolName {
 			continue
 		}
-		names = append(names, p.spec.Plugins...)
-		if len(p.spec.Plugins) == 0 {
+		names = append(names, p.opts.Spec.Plugins...)
+		if len(p.opts.Spec.Plugins) == 0 {
 			for name := range p.told {
 				names = append(names, name)
 			}
@@ -115,7 +116,7 @@ func (d *Dispatcher) pluginNamesLocked(poolName string) []string {
 func (d *Dispatcher) poolNamesLocked() []string {
 	names := make([]string, len(d.pools))
 	for i, p := range d.pools {
-		names[i] = p.spec.Name
+		names[i] = p.opts.Spec.Name
 	}
 	return names
 }

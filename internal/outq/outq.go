@@ -62,12 +62,14 @@ type Queue struct {
 	mu      sync.Mutex
 	pending batch
 	spare   batch
-	size    int       // bytes appended and not yet taken by the kernel; 0 once err is set
+	size    int   // bytes appended and not yet taken by the kernel; 0 once err is set
+	taken   int64 // bytes that the kernel has taken since New
+	stall   time.Duration
 	roomAt  int       // call opts.Room when size has fallen to this; -1: nobody waits
 	writing bool      // one flusher or the drain goroutine is the writer
 	err     error     // why the queue has ended
 	lost    int       // bytes that were dropped by that
-	below   sync.Cond // broadcast when size shrinks or err is set
+	below   sync.Cond // broadcast when size shrinks, err is set, or writing ends
 
 	drains sync.WaitGroup // the drain goroutine, while there is one; begun only under mu and before err is set
 
@@ -88,7 +90,7 @@ func New(w io.Writer, o Options) *Queue {
 	if o.Failed == nil {
 		o.Failed = func(error) {}
 	}
-	q := &Queue{w: w, opts: o, roomAt: -1}
+	q := &Queue{w: w, opts: o, stall: o.Stall, roomAt: -1}
 	q.below.L = &q.mu
 	if d, ok := w.(deadliner); ok && d.SetWriteDeadline(time.Time{}) == nil {
 		q.deadline = d
@@ -214,6 +216,7 @@ func (q *Queue) idleLocked() {
 	if q.err != nil { // perhaps between two steps, with some of out not written
 		q.dropLocked()
 	}
+	q.below.Broadcast()
 }
 
 // dropLocked forgets what is being written.
@@ -230,10 +233,12 @@ func (q *Queue) stepLocked(budget int, block bool) int {
 		q.takeLocked()
 	}
 	to := min(q.outLen, q.outAt+budget)
+	stall := q.stall
 	q.mu.Unlock()
-	n, err := q.write(q.outAt, to, block)
+	n, err := q.write(q.outAt, to, block, stall)
 	q.mu.Lock()
 
+	q.taken += int64(n)
 	if q.err != nil { // End came meanwhile
 		return 0
 	}

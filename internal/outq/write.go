@@ -35,13 +35,16 @@ func (a *attempt) write(fd uintptr) bool {
 }
 
 // write writes out[at:to] as far as the kernel takes it; with block it makes some progress, or returns ErrStalled when
-// there was none for Options.Stall.
-func (q *Queue) write(at, to int, block bool) (int, error) {
-	if !block || q.deadline == nil || q.opts.Stall <= 0 {
+// there was none for the time stall.
+func (q *Queue) write(at, to int, block bool, stall time.Duration) (int, error) {
+	if !block || q.deadline == nil || stall <= 0 {
 		return q.writePieces(at, to, block)
 	}
-	if err := q.deadline.SetWriteDeadline(time.Now().Add(q.opts.Stall)); err != nil {
+	if err := q.deadline.SetWriteDeadline(time.Now().Add(stall)); err != nil {
 		return 0, err
+	}
+	if q.hasEnded() { // or this deadline might replace the one by which Halt frees the writer
+		return 0, ErrClosed
 	}
 	n, err := q.writePieces(at, to, true)
 	// An expired deadline would fail later writes that need not wait.

@@ -4,40 +4,27 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Command is what a process is started from.
-type Command struct {
-	// Name tells the process from all others that live now: letters, digits and ".-_" with at most one "/".
-	Name string
-	// Argv is the program, found in the PATH of Env, and its arguments.
-	Argv []string
-	// Directory is the working directory, absolute.
-	Directory string
-	// Env is the whole environment, NAME=value.
-	Env []string
-	// Credential is whom it runs as; nil: as the daemon.
-	Credential *syscall.Credential
-	// MemoryLimit in bytes, CPULimit in cores and TasksLimit bound the process with all its descendants, where the host
-	// can (see Host.TreeKill); 0 does not.
-	MemoryLimit int64
-	CPULimit    float64
-	TasksLimit  int
-}
+// reapPatience is how long Reap waits for what it has killed. Longer takes only what the kernel cannot end now.
+const reapPatience = time.Second
 
 // Exit is how a process ended.
 type Exit struct {
 	Status syscall.WaitStatus
-	// Start is why the program never ran, nil where it did.
+	// Start is why the program never ran, a *StartError; nil where it did, and where it was killed before.
 	Start error
 	// OOM is set where the kernel killed it for its memory.
 	OOM *OOM
+	// Leftover says that descendants were still there a second after they were killed: the kernel cannot end them now.
+	Leftover bool
 }
 
 // OOM is what a process had when the kernel killed it for its memory, in bytes; 0 where that is not known.
@@ -51,125 +38,17 @@ type Process struct {
 	Stdout    *os.File
 	Stderr    *os.File
 
-	cmd   *exec.Cmd
-	pid   int
-	pidfd *os.File
-}
+	host   *Host
+	user   *syscall.Credential
+	marks  []string // see marks
+	cgroup *cgroup  // nil without one
+	pid    int
+	pidfd  *os.File // nil where the kernel has none
+	dying  atomic.Bool
 
-// Host is what the daemon has to start processes with and to get hold of all their descendants. It is safe for
-// concurrent use.
-type Host struct{}
-
-// Options are what a Host needs.
-type Options struct {
-	// Subreaper makes this process adopt the orphans of its workers, and kill what is not a worker. It is for a process
-	// that starts no others.
-	Subreaper bool
-	// Cgroups gives each process a cgroup of its own where this process has been delegated one.
-	Cgroups bool
-}
-
-// Open makes a host.
-func Open(Options) (*Host, error) { return &Host{}, nil }
-
-// TreeKill is how the descendants of a process are killed: protocol.TreeKillCgroup or protocol.TreeKillProcessGroup.
-func (h *Host) TreeKill() string { return "process_group" }
-
-// Close ends the host; none of its processes is left.
-func (h *Host) Close() {}
-
-// Start starts a process in a group of its own. Its ends of the pipes are closed here before it returns, so that their
-// end is seen when the last process that has them is gone.
-func (h *Host) Start(c *Command) (*Process, error) {
-	p := &Process{}
-	var theirs []*os.File
-	ok := false
-	defer func() {
-		for _, f := range theirs {
-			_ = f.Close() // a pipe's end; nothing was written
-		}
-		if !ok {
-			p.Close()
-		}
-	}()
-	pipe := func(weRead bool) (ours, child *os.File, err error) {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return nil, nil, fmt.Errorf("make pipe: %w", err)
-		}
-		ours, child = w, r
-		if weRead {
-			ours, child = r, w
-		}
-		theirs = append(theirs, child)
-		return ours, child, nil
-	}
-	var child [4]*os.File
-	for i, end := range []**os.File{&p.Requests, &p.Responses, &p.Stdout, &p.Stderr} {
-		var err error
-		if *end, child[i], err = pipe(i > 0); err != nil {
-			return nil, err
-		}
-	}
-	cmd := &exec.Cmd{
-		Path: c.Argv[0], Args: c.Argv, Dir: c.Directory, Env: c.Env,
-		Stdout: child[2], Stderr: child[3],
-		ExtraFiles:  []*os.File{child[0], child[1]}, // fds 3 and 4
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true, Credential: c.Credential},
-	}
-	path, err := lookPath(c)
-	if err != nil {
-		return nil, err
-	}
-	cmd.Path = path
-	if err := cmd.Start(); err != nil {
-		if _, dirErr := os.Stat(c.Directory); dirErr != nil { // the system call cannot say whether program or directory is missing
-			return nil, fmt.Errorf("working directory: %w", dirErr)
-		}
-		return nil, err //nolint:wrapcheck // names the program and the cause
-	}
-	p.cmd, p.pid = cmd, cmd.Process.Pid
-	fd, err := unix.PidfdOpen(p.pid, unix.PIDFD_NONBLOCK)
-	if err != nil {
-		p.Kill()
-		_ = cmd.Wait() // killed a moment ago
-		return nil, fmt.Errorf("watch process %d: %w", p.pid, err)
-	}
-	p.pidfd = os.NewFile(uintptr(fd), "pidfd")
-	ok = true
-	return p, nil
-}
-
-// lookPath finds the program as the worker's own PATH says, not the daemon's.
-func lookPath(c *Command) (string, error) {
-	name := c.Argv[0]
-	if strings.Contains(name, "/") {
-		return name, nil // relative to the directory, as execve does after chdir
-	}
-	for _, dir := range pathList(c.Env) {
-		path := dir + "/" + name
-		if st, err := os.Stat(path); err == nil && !st.IsDir() && unix.Access(path, unix.X_OK) == nil {
-			return path, nil
-		}
-	}
-	return "", &exec.Error{Name: name, Err: exec.ErrNotFound}
-}
-
-// pathList is the PATH of an environment, the last setting of which counts as it does for a C library.
-func pathList(env []string) []string {
-	path := "/usr/local/bin:/usr/bin:/bin"
-	for _, kv := range env {
-		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
-			path = v
-		}
-	}
-	dirs := strings.Split(path, ":")
-	for i, d := range dirs {
-		if d == "" {
-			dirs[i] = "."
-		}
-	}
-	return dirs
+	plan    *os.File      // the shim's socket, until planned is closed
+	planned chan struct{} // closed once started holds
+	started error         // what the shim said
 }
 
 // PID is its id, which belongs to it until Reap.
@@ -177,35 +56,76 @@ func (p *Process) PID() int { return p.pid }
 
 // WaitExit blocks until the process has exited; it stays a zombie, so that its pid and group are still its own.
 func (p *Process) WaitExit() error {
+	if p.pidfd == nil {
+		return p.waitZombie()
+	}
 	raw, err := p.pidfd.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("watch process %d: %w", p.pid, err)
 	}
 	var pollErr error
 	err = raw.Read(func(fd uintptr) bool {
-		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		for {
-			n, err := unix.Poll(fds, 0)
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			pollErr = err
-			return err != nil || n > 0
-		}
+		var ready bool
+		ready, pollErr = isReadable(fd)
+		return ready || pollErr != nil
 	})
-	return errors.Join(err, pollErr)
+	if err := errors.Join(err, pollErr); err != nil {
+		return fmt.Errorf("watch process %d: %w", p.pid, err)
+	}
+	return nil
 }
 
-// Signal sends a signal to the process's group. A stopped process gets it only when it is continued.
-func (p *Process) Signal(s syscall.Signal) {
-	_ = syscall.Kill(-p.pid, s) // ESRCH: gone already, and its exit is on the way
-	if s != syscall.SIGKILL {
-		_ = syscall.Kill(-p.pid, syscall.SIGCONT)
+// isReadable does not block.
+func isReadable(fd uintptr) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor
+	for {
+		n, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return n > 0, err //nolint:wrapcheck // the caller names the process
+		}
 	}
 }
 
+// waitZombie waits on a thread of its own.
+func (p *Process) waitZombie() error {
+	for {
+		err := unix.Waitid(unix.P_PID, p.pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("wait for process %d: %w", p.pid, err)
+		default:
+			return nil
+		}
+	}
+}
+
+// Signal sends a signal to the process's group; a process that is stopped is continued, for it would not get it before.
+// The error says that the process may not be signalled, EPERM for one of another user without the capability; a process
+// that has exited is none. It may be called until Reap.
+func (p *Process) Signal(s syscall.Signal) error {
+	if err := syscall.Kill(-p.pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("signal process %d: %w", p.pid, err)
+	}
+	if s != syscall.SIGKILL {
+		_ = syscall.Kill(-p.pid, syscall.SIGCONT) // as above
+	}
+	return nil
+}
+
 // Kill ends it and its descendants at once, as far as the host can. It may be called until Reap.
-func (p *Process) Kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
+func (p *Process) Kill() {
+	p.kill()
+	if s := p.host.subreaper; s != nil {
+		s.look()
+	}
+}
+
+func (p *Process) kill() {
+	p.dying.Store(true)
+	p.cgroup.kill()
+	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // exited, or of another user, whom its cgroup has killed
+}
 
 // Unread is how many bytes of what was written to Requests nobody has read. It holds for good once the process and its
 // descendants have ended.
@@ -218,22 +138,70 @@ func (p *Process) Unread() (int, error) {
 	var ioctlErr error
 	// FIONREAD by its other name.
 	err = raw.Control(func(fd uintptr) { n, ioctlErr = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
-	return n, errors.Join(err, ioctlErr)
+	if err := errors.Join(err, ioctlErr); err != nil {
+		return 0, fmt.Errorf("requests of process %d: %w", p.pid, err)
+	}
+	return n, nil
 }
 
-// Memory is how many bytes of memory the process holds now, with its descendants where it has a cgroup; 0 where that
-// cannot be known.
-func (p *Process) Memory() int64 { return 0 }
+// Memory is how many bytes of memory the process holds now, with its descendants where its cgroup counts it, else what
+// is resident of itself; 0 where that cannot be known.
+func (p *Process) Memory() int64 {
+	if n, ok := p.cgroup.memory(); ok {
+		return n
+	}
+	text, err := os.ReadFile(procFile(p.pid, "statm"))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
 
-// Reap takes the exit status of a process that has exited.
+// Reap takes the exit status of a process that has exited, and returns when its descendants, which it kills, are gone,
+// or after a second. It waits for a process that has not exited.
 func (p *Process) Reap() (*Exit, error) {
-	err := p.cmd.Wait()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if err := p.waitZombie(); err != nil {
+		return nil, err
+	}
+	p.Kill() // what is left of its tree
+	deadline := time.Now().Add(reapPatience)
+	<-p.planned // the shim's end of the socket is closed
+	exit := &Exit{Start: p.started}
+	exit.Leftover = !p.cgroup.awaitEmpty(deadline)
+	status, err := p.host.registry.reap(p)
+	if s := p.host.subreaper; s != nil && !s.await(p, deadline) {
+		exit.Leftover = true
+	}
+	if status.Signaled() && status.Signal() == syscall.SIGKILL {
+		exit.OOM = p.cgroup.oom()
+	}
+	p.cgroup.remove()
+	if err != nil {
 		return nil, fmt.Errorf("reap process %d: %w", p.pid, err)
 	}
-	status, _ := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return &Exit{Status: status}, nil
+	exit.Status = status
+	return exit, nil
+}
+
+// marked reports whether an environment, as environ returns it, is that of the process.
+func (p *Process) marked(env []byte) bool {
+	if p.marks == nil {
+		return false
+	}
+	for _, mark := range p.marks {
+		if !hasSetting(env, mark) {
+			return false
+		}
+	}
+	return true
 }
 
 // DrainUntil lets the readers take what is in the pipes, even when a grandchild holds them open.

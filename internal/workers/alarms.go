@@ -16,6 +16,11 @@ const (
 	alarmKill                         // it should have ended after SIGTERM
 	alarmCancel                       // jobs should have ended after their cancel
 	alarmDrain                        // the jobs beside an unresponsive one should have ended
+	alarmAsk                          // a command should have been answered
+	alarmAge                          // the process is old
+	alarmLook                         // its memory may be looked at again
+	alarmDue                          // its replacement, which has failed, may be tried again
+	alarmFrame                        // a frame should have ended
 )
 
 // alarm is something that happens at a time unless it is cleared before. It belongs to one incarnation.

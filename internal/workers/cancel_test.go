@@ -144,7 +144,7 @@ func TestCancelBesideOthers(t *testing.T) {
 		f.run(inc, "{}")
 		f.expect("j3 success {}") // so the others have arrived too
 		inc.Cancel("j1", false)
-		f.expect("j1 unresponsive", "down 1")
+		f.expect("j1 unresponsive", "due 1 ignored_cancel", "down 1")
 		if s := f.pool.List()[0].State; s != protocol.WorkerDraining {
 			t.Errorf("state %s", s)
 		}
@@ -160,7 +160,7 @@ func TestCancelBesideOthers(t *testing.T) {
 		f.run(inc, `{"stubborn":true}`)
 		sibling := f.run(inc, `{"hold":true}`)
 		inc.Cancel("j1", false)
-		f.expect("j1 unresponsive", "down 1", "j1 lost stopped", "j2 lost stopped", "ended coming")
+		f.expect("j1 unresponsive", "due 1 ignored_cancel", "down 1", "j1 lost stopped", "j2 lost stopped", "ended coming")
 		err := sibling.exit.Error("p/0")
 		if err.Code != protocol.CodeWorkerDied || err.Data.Cause != protocol.CauseSignal || !err.Data.Retryable {
 			t.Errorf("error %+v", err)
@@ -174,7 +174,7 @@ func TestCancelBesideOthers(t *testing.T) {
 		f.run(inc, "{}")
 		f.expect("j3 success {}") // so the others have arrived too
 		inc.Cancel("j1", false)
-		f.expect("j1 unresponsive", "down 1")
+		f.expect("j1 unresponsive", "due 1 ignored_cancel", "down 1")
 		release(t, inc)
 		f.expect(`j1 success {"late":true}`, "j2 success {}", "ended coming")
 		f.nextUp()
@@ -185,7 +185,7 @@ func TestCancelBesideOthers(t *testing.T) {
 		f.run(inc, `{"stubborn":true}`)
 		f.run(inc, `{"stubborn":true}`)
 		inc.Cancel("j1", false)
-		f.expect("j1 unresponsive", "down 1")
+		f.expect("j1 unresponsive", "due 1 ignored_cancel", "down 1")
 		inc.Cancel("j2", false)
 		f.expect("j1 lost stopped", "j2 lost stopped", "ended coming")
 	})
@@ -317,4 +317,4 @@ func (c *counted) Oversized(int64, *outq.Set)                  {}
 func (c *counted) Progress(_, _ []byte, _ *outq.Set)           {}
 func (c *counted) Result(*workers.Result, *outq.Set)           { c.end() }
 func (c *counted) Unresponsive(*outq.Set)                      {}
-func (c *counted) Lost(*workers.Exit, *outq.Set)               { c.end() }
+func (c *counted) Lost(*workers.Exit, bool, *outq.Set)         { c.end() }

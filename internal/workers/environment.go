@@ -9,10 +9,10 @@ import (
 
 // environment is what a worker gets: what the pool inherits, what it sets, and what the protocol says. Nothing else of
 // the daemon's, whose own variables (sockets, credentials, watchdogs) are no business of a worker.
-func (o *Options) environment(slot int, incarnation uint64, lookup func(string) (string, bool)) []string {
+func (o *Options) environment(slot int, incarnation uint64) []string {
 	env := make([]string, 0, len(o.InheritEnv)+len(o.Env)+5)
 	for _, name := range o.InheritEnv {
-		if v, ok := lookup(name); ok {
+		if v, ok := o.LookupEnv(name); ok {
 			env = append(env, name+"="+v)
 		}
 	}

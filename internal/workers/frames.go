@@ -11,9 +11,8 @@ import (
 
 // sendInit appends the first message of the link.
 func (i *Incarnation) sendInit() error {
-	o := &i.worker.pool.opts
-	init := o.init()
-	init.Worker, init.Incarnation = i.worker.id, int64(i.number) //nolint:gosec // a process each nanosecond would take centuries
+	init := i.gen.opts.init()
+	init.Worker, init.Incarnation = i.worker.slot.id, int64(i.number) //nolint:gosec // a process each nanosecond would take centuries
 	body, err := protocol.Encode(init)
 	if err != nil {
 		return err //nolint:wrapcheck // names the message and the member
@@ -35,10 +34,18 @@ func (o *Options) init() *protocol.Init {
 	}
 }
 
-// sendExecute appends the message of a job, its params spliced in as they are. It reports false when the queue has ended.
-func (i *Incarnation) sendExecute(e *Execution) bool {
+// checkInit checks that the first message of the link can be sent.
+func (o *Options) checkInit() error {
+	_, err := protocol.Encode(o.init())
+	return err //nolint:wrapcheck // names the message and the member
+}
+
+// sendExecute appends the message of a job, its params spliced in as they are, and returns where in the stream of requests
+// it begins. It reports false when the queue has ended.
+func (i *Incarnation) sendExecute(e *Execution) (begin int64, ok bool) {
 	params := inside(e.Params)
 	b := i.queue.Lock()
+	begin = i.queue.Offset(b)
 	at := len(b)
 	b = append(b, 0, 0, 0, 0)
 	b = append(b, `{"type":"execute","job_id":"`...)
@@ -58,7 +65,7 @@ func (i *Incarnation) sendExecute(e *Execution) bool {
 	binary.BigEndian.PutUint32(b[at:], uint32(n)) //nolint:gosec // the limits on a message keep it far below
 	b = i.queue.Ref(b, params)
 	b = append(b, '}')
-	return i.queue.Unlock(b)
+	return begin, i.queue.Unlock(b)
 }
 
 func appendMeta(b []byte, e *Execution) []byte {

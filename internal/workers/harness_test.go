@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,6 +33,10 @@ type fixture struct {
 	pool *workers.Pool
 	logs *observer.ObservedLogs
 	ups  chan *workers.Incarnation
+
+	options workers.Options // of the pool
+	rollErr error           // of the last "not rolled"
+	askErr  *workers.AskError
 
 	mu     sync.Mutex
 	events []string
@@ -64,7 +69,7 @@ func newFixture(t *testing.T, change func(*workers.Options), role string, args .
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.pool = pool
+	f.pool, f.options = pool, o
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond) //nolint:usetesting // t.Context has ended
 		defer cancel()
@@ -176,6 +181,27 @@ func (f *fixture) expectMixed(want ...string) {
 	}
 }
 
+// expectAll waits for these events in any order: several goroutines tell of them.
+func (f *fixture) expectAll(want ...string) {
+	f.t.Helper()
+	got := make([]string, len(want))
+	for i := range want {
+		got[i] = f.next()
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		f.t.Fatalf("events %q, want %q", got, want)
+	}
+}
+
+// upAmong waits for a worker that comes up among other events.
+func (f *fixture) upAmong(number uint64, others ...string) *workers.Incarnation {
+	f.t.Helper()
+	f.expectAll(append(others, fmt.Sprintf("up %d", number))...)
+	return <-f.ups
+}
+
 func (f *fixture) WorkerUp(inc *workers.Incarnation) {
 	f.say("up %d", inc.Number())
 	f.ups <- inc
@@ -185,6 +211,25 @@ func (f *fixture) WorkerDown(inc *workers.Incarnation) { f.say("down %d", inc.Nu
 
 func (f *fixture) WorkerEnded(_ *workers.Pool, _ int, fate workers.Fate) {
 	f.say("ended %s", map[workers.Fate]string{workers.FateComing: "coming", workers.FateFree: "free", workers.FateGone: "gone"}[fate])
+}
+
+func (f *fixture) WorkerDue(inc *workers.Incarnation, reason string) {
+	f.say("due %d %s", inc.Number(), reason)
+}
+
+func (f *fixture) WorkerRetired(_ *workers.Pool, slot int) { f.say("retired %d", slot) }
+
+func (f *fixture) ReplaceFailed(_ *workers.Pool, _ int, exit *workers.Exit) {
+	f.say("replace failed %s", exit.Cause)
+}
+
+func (f *fixture) Rolled(_ *workers.Pool, generation uint64, err error) {
+	if err == nil {
+		f.say("rolled %d", generation)
+		return
+	}
+	f.rollErr = err
+	f.say("not rolled %d", generation)
 }
 
 // run gives a job to inc and flushes.
@@ -220,6 +265,8 @@ type job struct {
 	f    *fixture
 	id   string
 	exit *workers.Exit // once lost
+	// unread came with it.
+	unread bool
 
 	mu     sync.Mutex
 	full   bool
@@ -267,7 +314,24 @@ func (j *job) Result(r *workers.Result, _ *outq.Set) {
 
 func (j *job) Unresponsive(*outq.Set) { j.f.say("%s unresponsive", j.id) }
 
-func (j *job) Lost(exit *workers.Exit, _ *outq.Set) {
-	j.exit = exit
+func (j *job) Lost(exit *workers.Exit, unread bool, _ *outq.Set) {
+	j.exit, j.unread = exit, unread
 	j.f.say("%s lost %s", j.id, exit.Cause)
+}
+
+// waitForLog waits until a message was logged n times. No event tells of a process before it is ready.
+func waitForLog(f *fixture, message string, n int) {
+	f.t.Helper()
+	for deadline := time.Now().Add(patience); f.logs.FilterMessage(message).Len() < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatalf("%q was logged %d times, want %d", message, f.logs.FilterMessage(message).Len(), n)
+		}
+	}
+}
+
+func killProcess(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 }

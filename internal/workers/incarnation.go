@@ -22,14 +22,16 @@ const keepBuffer = 256 << 10
 // Incarnation is one process of a worker with its link. Its exported methods are safe for concurrent use and do not
 // block, so that Sink's owner may call them under its own lock.
 type Incarnation struct {
-	worker *Worker
-	number uint64
-	pid    int
-	proc   *process.Process
-	queue  *outq.Queue
-	link   *link
-	output *output
-	log    *zap.Logger
+	worker  *Worker
+	number  uint64
+	gen     *generation // that it was started from
+	pid     int
+	proc    *process.Process
+	queue   *outq.Queue
+	link    *link
+	output  *output
+	log     *zap.Logger
+	created time.Time
 
 	// readers are all goroutines of this incarnation; they end once exit is closed, the pipes are drained or their
 	// deadline has passed, and the queue has ended.
@@ -38,38 +40,42 @@ type Incarnation struct {
 	exit chan struct{}
 
 	// Set by the link's reader before it mails ready, immutable after that.
-	ready    *protocol.Ready
-	capacity int
-	cancels  bool              // the worker has protocol.FeatureCancel
-	meta     bool              // and protocol.FeatureMeta
-	quoted   map[string][]byte // its plugin names as JSON strings
+	ready      *protocol.Ready
+	capacity   int
+	cancels    bool              // the worker has protocol.FeatureCancel
+	meta       bool              // and protocol.FeatureMeta
+	requestIDs bool              // and protocol.FeatureRequestID
+	quoted     map[string][]byte // its plugin names as JSON strings
 
 	succeeded atomic.Bool // a job ended with success
+	// See recycle.go: what it may use up, nil for no limit; and its memory will be looked at.
+	quota   atomic.Pointer[quota]
+	looking atomic.Bool
+	// See watch.go: when the frame began to which a read has to wait, 1 at created, 0 for none; and the owner watches it.
+	tornAt      atomic.Int64
+	tornWatched atomic.Bool
+
+	// Set by the goroutine that watches the requests, and then by finish.
+	unheld bool  // nobody has their reading end
+	read   int64 // how many bytes of them were read, as far as that is known
 
 	mu        sync.Mutex // taken after the caller's lock and before the queue's
 	accepting bool       // from WorkerUp to WorkerDown
 	draining  bool       // the owner wants to know when jobs end
 	jobs      map[string]held
-}
-
-// held is a job that the process has and that has not ended. The reader of the link removes it, and the owner once the
-// reader has ended.
-type held struct {
-	job          Job
-	id           string // the client's
-	linkID       string
-	cancelled    bool
-	unresponsive bool
+	asked     *asked // nil while no command is to be answered
+	asks      uint64 // commands, from the start on
+	plugins   plugins
 }
 
 // Pool is the pool that the incarnation belongs to.
 func (i *Incarnation) Pool() *Pool { return i.worker.pool }
 
 // Slot is its worker's slot.
-func (i *Incarnation) Slot() int { return i.worker.slot }
+func (i *Incarnation) Slot() int { return i.worker.slot.index }
 
 // WorkerID is its worker's id, pool/slot.
-func (i *Incarnation) WorkerID() string { return i.worker.id }
+func (i *Incarnation) WorkerID() string { return i.worker.slot.id }
 
 // Number counts the processes of the worker, from 1.
 func (i *Incarnation) Number() uint64 { return i.number }
@@ -77,184 +83,32 @@ func (i *Incarnation) Number() uint64 { return i.number }
 // PID is the process's id.
 func (i *Incarnation) PID() int { return i.pid }
 
+// Current reports whether it was started from the pool's current generation of options (see Pool.Roll).
+func (i *Incarnation) Current() bool { return i.gen.number == i.worker.pool.current.Load().number }
+
+// Exited is closed when the process has ended.
+func (i *Incarnation) Exited() <-chan struct{} { return i.exit }
+
+// Stderr is the last lines of its stderr, oldest first.
+func (i *Incarnation) Stderr() []string { return i.output.stderrTail() }
+
 // Capacity is how many jobs it takes at once. Known from Sink.WorkerUp on.
 func (i *Incarnation) Capacity() int { return i.capacity }
 
 // Ready is what it answered to init, which the caller must not change. Known from Sink.WorkerUp on.
 func (i *Incarnation) Ready() *protocol.Ready { return i.ready }
 
-// Execute gives it a job and adds the queue that the frame waits in to set. It calls job.ID, and job.Result or job.Lost
-// may come before it returns. False says that the incarnation takes no jobs any more, and will not: WorkerDown has been
-// called or is about to be, and job is not held.
-func (i *Incarnation) Execute(e *Execution, job Job, set *outq.Set) bool {
-	id := job.ID()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if !i.accepting || !i.sendExecute(e) {
-		return false
-	}
-	i.jobs[e.LinkID] = held{job: job, id: id, linkID: e.LinkID}
-	set.Add(i.queue)
-	if i.link.paused.Load() {
-		i.link.Resume()
-	}
-	return true
-}
-
-// Cancel makes a job end, by the gentlest means that work: the message cancel where the worker knows it, then, when the
-// grace is over, the end of the process; with force the process is killed at once. Nothing happens when the job has
-// ended or force adds nothing to an earlier call. Job.Result or Job.Lost follows, and before that Job.Unresponsive where
-// the process has to live on for the jobs beside it.
-func (i *Incarnation) Cancel(linkID string, force bool) {
-	i.mu.Lock()
-	h, ok := i.jobs[linkID]
-	news := ok && (force || !h.cancelled)
-	if news && !h.cancelled {
-		h.cancelled = true
-		i.jobs[linkID] = h
-		if i.cancels && !force {
-			i.sendCancel(linkID)
-		}
-	}
-	i.mu.Unlock()
-	if !news {
-		return
-	}
-	kind := mailCancel
-	if force {
-		kind = mailKill
-	}
-	i.worker.mail.put(letter{kind: kind, inc: i, job: linkID})
-}
-
-// take removes the job with the raw link id, which has ended.
-func (i *Incarnation) take(linkID []byte) (Job, bool) {
-	i.mu.Lock()
-	h, ok := i.jobs[string(linkID)]
-	if ok {
-		delete(i.jobs, string(linkID))
-	}
-	tell := ok && i.draining
-	i.mu.Unlock()
-	if tell {
-		i.worker.mail.put(letter{kind: mailJobEnded, inc: i})
-	}
-	return h.job, ok
-}
-
-// isAlone reports whether it has one job and no other.
-func (i *Incarnation) isAlone() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return len(i.jobs) == 1
-}
-
-// find looks a job up by its raw link id.
-func (i *Incarnation) find(linkID []byte) (held, bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	h, ok := i.jobs[string(linkID)]
-	return h, ok
-}
-
-// accept opens the incarnation for jobs.
-func (i *Incarnation) accept() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.accepting = true
-}
-
-// refuse closes it again.
-func (i *Incarnation) refuse() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.accepting = false
-}
-
-// condemn says that a job did not heed its cancel: from now on the incarnation takes no jobs, and tells when one ends.
-// It returns the job, nil when it has ended, and whether another beside it still deserves its time.
-func (i *Incarnation) condemn(linkID string) (job Job, siblings bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	h, ok := i.jobs[linkID]
-	if !ok {
-		return nil, false
-	}
-	h.unresponsive = true
-	i.jobs[linkID] = h
-	i.accepting, i.draining = false, true
-	_, responsive := i.countLocked()
-	return h.job, responsive > 0
-}
-
-// count is how many jobs it holds, and how many of them have not been found unresponsive.
-func (i *Incarnation) count() (held, responsive int) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.countLocked()
-}
-
-func (i *Incarnation) countLocked() (held, responsive int) {
-	for _, h := range i.jobs {
-		if !h.unresponsive {
-			responsive++
-		}
-	}
-	return len(i.jobs), responsive
-}
-
-// takeAll removes all jobs, in the order of their link ids.
-func (i *Incarnation) takeAll() []Job {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.accepting = false
-	ids := make([]string, 0, len(i.jobs))
-	for id := range i.jobs {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	jobs := make([]Job, 0, len(ids))
-	for _, id := range ids {
-		jobs = append(jobs, i.jobs[id].job)
-	}
-	clear(i.jobs)
-	return jobs
-}
-
-// jobIDs are the ids by which clients know the jobs it holds, sorted.
-func (i *Incarnation) jobIDs() []string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	ids := make([]string, 0, len(i.jobs))
-	for _, h := range i.jobs {
-		ids = append(ids, h.id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// soleJob is the id of its job where it has just one, else "".
-func (i *Incarnation) soleJob() string {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if len(i.jobs) != 1 {
-		return ""
-	}
-	for _, h := range i.jobs {
-		return h.id
-	}
-	return ""
-}
-
 // setReady takes over what the process answered to init.
 func (i *Incarnation) setReady(m *protocol.Ready) {
 	i.ready = m
 	i.meta = slices.Contains(m.Features, protocol.FeatureMeta)
 	i.cancels = slices.Contains(m.Features, protocol.FeatureCancel)
+	i.requestIDs = slices.Contains(m.Features, protocol.FeatureRequestID)
 	i.capacity = 1
 	if i.cancels && slices.Contains(m.Features, protocol.FeatureConcurrent) {
-		i.capacity = i.worker.pool.opts.Concurrency
+		i.capacity = i.gen.opts.Concurrency
 	}
+	i.plugins.loaded = m.LoadedPlugins // nobody else knows it yet
 	i.quoted = make(map[string][]byte, len(m.LoadedPlugins))
 	for _, name := range m.LoadedPlugins {
 		i.quoted[name] = quoteJSON(name)
@@ -263,17 +117,17 @@ func (i *Incarnation) setReady(m *protocol.Ready) {
 
 // begin starts the process and its goroutines. The caller owns the incarnation.
 func (w *Worker) begin() (*Incarnation, error) {
-	o := &w.pool.opts
-	env := o.environment(w.slot, w.number, o.LookupEnv)
+	o := w.gen.opts
 	proc, err := o.Host.Start(&process.Command{
-		Name: w.id + "." + strconv.FormatUint(w.number, 10), Argv: o.Command, Directory: o.Directory, Env: env,
-		Credential: o.Credential,
+		Name: w.slot.id + "." + strconv.FormatUint(w.number, 10), Argv: o.Command, Directory: o.Directory,
+		Env: o.environment(w.slot.index, w.number), Credential: o.Credential,
+		MemoryLimit: o.MemoryLimit, CPULimit: o.CPULimit, TasksLimit: o.TasksLimit,
 	})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // says what could not be done
 	}
 	inc := &Incarnation{
-		worker: w, number: w.number, pid: proc.PID(), proc: proc,
+		worker: w, number: w.number, gen: w.gen, pid: proc.PID(), proc: proc, created: time.Now(),
 		log:  w.log.With(zap.Uint64("incarnation", w.number), zap.Int("pid", proc.PID())),
 		exit: make(chan struct{}), jobs: make(map[string]held),
 	}
@@ -288,6 +142,7 @@ func (w *Worker) begin() (*Incarnation, error) {
 	})
 	inc.readers.Go(func() { inc.output.read(proc.Stdout, "stdout") })
 	inc.readers.Go(func() { inc.output.read(proc.Stderr, "stderr") })
+	inc.readers.Go(inc.watchRequests)
 	inc.readers.Go(inc.link.run)
 	return inc, nil
 }
@@ -303,20 +158,27 @@ func (i *Incarnation) closeRequests() {
 
 // cannotWrite is told by the queue why it has ended.
 func (i *Incarnation) cannotWrite(err error) {
-	if errors.Is(err, syscall.EPIPE) {
+	kind := mailClosed
+	switch {
+	case errors.Is(err, outq.ErrStalled):
+		kind, err = mailFault, errors.New("took nothing of what was sent to it for too long")
+	case errors.Is(err, syscall.EPIPE):
 		err = errClosedRequests
 	}
-	i.worker.mail.put(letter{kind: mailClosed, inc: i, err: err})
+	i.worker.mail.put(letter{kind: kind, inc: i, err: err})
 }
 
 // finish takes what the process left in its pipes, reaps it and frees all that it had. The process has ended.
 func (i *Incarnation) finish() (*process.Exit, error) {
-	i.proc.Kill() // what is left of its group
-	i.queue.End()
-	i.proc.DrainUntil(time.Now().Add(drainTime))
+	i.proc.Kill() // what is left of its tree
+	taken := i.queue.Halt()
+	until := time.Now().Add(drainTime)
+	i.proc.DrainUntil(until)
+	_ = i.proc.Requests.SetReadDeadline(until) // of watchRequests; closed already: it has ended
 	i.readers.Wait()
 	i.output.close()
 	exit, err := i.proc.Reap()
+	i.measure(taken)
 	i.proc.Close()
 	i.queue.Wait()
 	return exit, err //nolint:wrapcheck // names the process

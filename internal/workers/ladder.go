@@ -5,16 +5,18 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
-	"supervisord/internal/process"
 	"supervisord/protocol"
 )
 
 // Why a process is ended on purpose.
 var (
 	stopped  = doom{kind: endPlanned, cause: protocol.ExitStopped, message: "stopped"}
-	retired  = doom{kind: endPlanned, cause: protocol.ExitStopped, message: "replaced after a job did not heed its cancel"}
+	retired  = doom{kind: endPlanned, cause: protocol.ExitStopped, message: "retired"}
+	ordered  = doom{kind: endPlanned, cause: protocol.ExitStopped, message: "ended by an operator"}
+	replaced = doom{kind: endPlanned, cause: protocol.ExitStopped, message: "replaced after a job did not heed its cancel"}
+	obsolete = doom{kind: endPlanned, cause: protocol.ExitStopped, message: "its configuration was given up before it was ready"}
+	stalled  = doom{kind: endKilled, cause: protocol.CauseStalled, message: "ended because a job made no progress"}
 	unheeded = doom{kind: endKilled, cause: protocol.ExitStopped, message: "ended because a job did not heed its cancel"}
 	forced   = doom{kind: endKilled, cause: protocol.ExitStopped, message: "ended because a job was cancelled by force"}
 )
@@ -24,7 +26,7 @@ func (w *Worker) stop() {
 	w.leaving = true
 	if w.inc != nil {
 		w.condemnWith(evStop, stopped)
-		w.ask()
+		w.tellStop()
 		select {
 		case <-w.pool.cut: // already when the process was being started
 			w.kill()
@@ -33,11 +35,11 @@ func (w *Worker) stop() {
 		return
 	}
 	w.alarms.clearAll()
-	w.next = time.Time{}
+	w.due(time.Time{})
 	coming := w.state == Backoff
 	w.apply(evStop)
 	if coming {
-		w.pool.opts.Sink.WorkerEnded(w.pool, w.slot, FateGone)
+		w.pool.sink.WorkerEnded(w.pool, w.slot.index, FateGone)
 	}
 }
 
@@ -48,15 +50,15 @@ func (w *Worker) condemnWith(ev event, d doom) {
 	if w.doom.kind == 0 {
 		w.doom = d
 	}
-	for _, kind := range []alarmKind{alarmReady, alarmClosed, alarmDrain} {
+	for _, kind := range []alarmKind{alarmReady, alarmClosed, alarmDrain, alarmAsk, alarmAge, alarmLook, alarmDue, alarmFrame} {
 		w.alarms.clear(kind)
 	}
 	w.apply(ev)
 	w.down()
 }
 
-// ask is the first rung: the message stop, then the end of the requests.
-func (w *Worker) ask() {
+// tellStop is the first rung: the message stop, then the end of the requests.
+func (w *Worker) tellStop() {
 	if w.rung >= rungAsked {
 		return
 	}
@@ -64,7 +66,7 @@ func (w *Worker) ask() {
 	w.inc.sendStop()
 	w.inc.queue.Flush()
 	w.inc.closeRequests()
-	w.alarm(alarmTerm, w.pool.opts.StopTimeout)
+	w.alarm(alarmTerm, w.options().StopTimeout)
 }
 
 func (w *Worker) terminate() {
@@ -73,7 +75,11 @@ func (w *Worker) terminate() {
 	}
 	w.rung = rungTerm
 	w.alarms.clear(alarmTerm)
-	w.inc.proc.Signal(syscall.SIGTERM)
+	if err := w.inc.proc.Signal(syscall.SIGTERM); err != nil { // what may not be signalled may still be killed by its cgroup
+		w.inc.log.Warn("worker is killed without SIGTERM", zap.Error(err))
+		w.kill()
+		return
+	}
 	w.alarm(alarmKill, killGrace)
 }
 
@@ -87,7 +93,7 @@ func (w *Worker) kill() {
 
 // cancel begins the cancel ladder of a job.
 func (w *Worker) cancel(job string) {
-	grace := w.pool.opts.CancelGrace
+	grace := w.options().CancelGrace
 	if !w.inc.cancels || grace <= 0 {
 		w.overdue(job)
 		return
@@ -114,112 +120,57 @@ func (w *Worker) gracesOver() {
 
 // overdue deals with a job that can be ended only by the end of the process, unless it has ended meanwhile.
 func (w *Worker) overdue(linkID string) {
-	job, siblings := w.inc.condemn(linkID)
-	grace := w.pool.opts.DrainGrace
+	h, siblings := w.inc.condemn(linkID)
+	grace := w.options().DrainGrace
 	switch {
-	case job == nil:
+	case h.job == nil:
 		return
 	case !siblings || grace <= 0:
-		w.condemn(unheeded)
+		w.condemn(h.doom())
 		w.terminate()
 		return
 	}
-	job.Unresponsive(&w.set)
+	h.job.Unresponsive(&w.set)
+	w.report(reasonStuck)
 	w.drain()
 	if !w.alarms.has(alarmDrain) {
 		w.alarm(alarmDrain, grace)
 	}
 }
 
+// doom is why the process is made to end that holds a job which does not heed its cancel.
+func (h held) doom() doom {
+	if h.stalled {
+		return stalled
+	}
+	return unheeded
+}
+
 // force ends the process of a job at once.
 func (w *Worker) force(linkID string) {
-	if job, _ := w.inc.condemn(linkID); job == nil {
+	if h, _ := w.inc.condemn(linkID); h.job == nil {
 		return
 	}
 	w.condemn(forced)
 	w.kill()
 }
 
-// jobEnded looks at what is left in a process that drains because of an unresponsive job.
+// jobEnded looks at what is left in a process that drains because it is retired, or because of an unresponsive job.
 func (w *Worker) jobEnded() {
-	if w.state != Draining {
+	if w.state != Draining || !w.inc.isDraining() {
 		return
 	}
 	switch held, responsive := w.inc.count(); {
-	case responsive > 0: // they have until alarmDrain
+	case responsive > 0: // they have until alarmDrain, if that is set
 	case held > 0:
-		w.condemn(unheeded)
+		w.condemn(w.inc.stuck())
 		w.terminate()
-	default:
+	case w.inc.pending() != nil: // a command, which has its own time
+	case w.retiring:
 		w.condemn(retired)
-		w.ask()
-	}
-}
-
-// classify says how the process ended and why.
-func (w *Worker) classify(ended *process.Exit, err error) *Exit {
-	inc := w.inc
-	exit := &Exit{Time: time.Now(), kind: endCrashed, Stderr: inc.output.stderrTail(), succeeded: inc.succeeded.Load()}
-	if err != nil {
-		inc.log.Error("reaping worker process", zap.Error(err))
-		exit.Cause, exit.Message = protocol.CauseExit, "exit status unknown"
-	} else {
-		exit.classify(ended)
-	}
-	d := w.doom
-	if fault := inc.link.fault; d.kind == 0 && fault != nil { // found in what it left behind
-		d = protocolFault(fault)
-	}
-	switch d.kind {
-	case endPlanned, endKilled:
-		exit.kind, exit.Cause, exit.Message = d.kind, d.cause, d.message+": "+exit.Message
-		switch w.rung {
-		case rungTerm:
-			exit.How = protocol.HowTerminated
-		case rungKill:
-			exit.How = protocol.HowKilled
-		case rungNone, rungAsked:
-		}
-		return exit
-	case endCrashed:
-		exit.Cause, exit.Message = d.cause, d.message
-		if w.rung == rungKill { // the signal was ours and says nothing
-			exit.Code, exit.Signal = nil, ""
-		}
+		w.tellStop()
 	default:
-		if inc.ready == nil {
-			exit.Message += " before it was ready"
-		}
+		w.condemn(replaced)
+		w.tellStop()
 	}
-	if inc.ready == nil {
-		exit.Cause = protocol.CauseStartFailed
-	}
-	if inc.link.reason != "" {
-		exit.Message += ": " + inc.link.reason
-	}
-	return exit
-}
-
-func protocolFault(err error) doom {
-	return doom{kind: endCrashed, cause: protocol.CauseProtocol, message: "protocol error: " + oneLine(err.Error())}
-}
-
-func (w *Worker) logExit(exit *Exit, level zapcore.Level, next string) {
-	fields := []zap.Field{
-		zap.Uint64("incarnation", w.number), zap.String("cause", string(exit.Cause)), zap.String("reason", exit.Message),
-		zap.String("next", next),
-	}
-	if exit.Code != nil {
-		fields = append(fields, zap.Int("exit_code", *exit.Code))
-	}
-	if exit.Signal != "" {
-		fields = append(fields, zap.String("signal", exit.Signal))
-	}
-	if !w.next.IsZero() {
-		fields = append(fields, zap.Duration("delay", time.Until(w.next).Round(time.Millisecond)))
-	}
-	if len(exit.Stderr) > 0 && exit.kind == endCrashed {
-		fields = append(fields, zap.Strings("stderr", exit.Stderr))
-	}
-	w.log.Log(level, "worker exited", fields...)
 }

@@ -34,6 +34,11 @@ type link struct {
 	lastID  string
 	lastJob Job
 
+	whole int64 // bytes of the frames that have ended, or are to be skipped
+	torn  bool  // Incarnation.tornAt is set
+	ended int   // jobs
+	full  bool  // the owner was told that these are as many as it may
+
 	ready   bool
 	loads   int             // of load_progress
 	unknown map[string]bool // message types that were logged
@@ -56,9 +61,10 @@ func newLink(inc *Incarnation, maxMessage int) *link {
 	l := &link{inc: inc, limit: int64(maxMessage), resume: make(chan struct{}, 1)}
 	source := outq.NewSource(inc.proc.Responses, func() error {
 		l.set.Flush()
+		l.waits()
 		return nil
 	})
-	l.in = &responses{source: source, pipe: inc.proc.Responses, pipes: inc.worker.pool.opts.Pipes}
+	l.in = &responses{source: source, pipe: inc.proc.Responses, pipes: inc.gen.opts.Pipes}
 	l.frames = protocol.NewFrameReader(l.in, maxMessage+protocol.FrameOverhead)
 	return l
 }
@@ -103,6 +109,9 @@ func (l *link) read() error {
 			}
 			return err //nolint:wrapcheck // says what is wrong with the bytes
 		}
+		if l.whole += int64(protocol.HeaderSize + len(frame)); l.torn {
+			l.mended()
+		}
 		if err := l.handle(frame); err != nil {
 			return err
 		}
@@ -115,6 +124,7 @@ func (l *link) tooLong(err error) bool {
 	if !ok || e.Fault != protocol.FrameTooLong || !l.ready {
 		return false
 	}
+	l.whole += protocol.HeaderSize + e.Length
 	typ, id, ok := protocol.PrefixEnvelope(e.Prefix)
 	switch {
 	case !ok:
@@ -254,6 +264,7 @@ func (l *link) finish(id []byte) {
 		l.inc.succeeded.Store(true)
 	}
 	job.Result(&l.result, &l.set)
+	l.spent()
 }
 
 // other handles everything that answer does not. The error says how the frame broke the protocol.
@@ -274,7 +285,7 @@ func (l *link) other(frame []byte) error {
 	case *protocol.Progress:
 		l.progress(m)
 	case *protocol.LoadProgress:
-		if l.loads++; !l.ready && l.loads <= maxExtensions {
+		if l.loads++; !l.ready && l.loads <= maxExtensions || l.ready && l.inc.loading() {
 			l.tell(mailLoadProgress, nil)
 		}
 	case *protocol.Log:
@@ -335,8 +346,10 @@ func (l *link) decodedAnswer(message protocol.Message) error {
 			l.result.Error, l.result.Info = m.Error, m.ErrorInfo
 		}
 		l.finish([]byte(m.JobID))
-	default: // response and state, which nobody has asked for
-		l.inc.worker.pool.counts.dropped.Add(1)
+	default: // response and state
+		if !l.inc.answer(message) {
+			l.inc.worker.pool.counts.dropped.Add(1)
+		}
 	}
 	return nil
 }

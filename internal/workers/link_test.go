@@ -36,7 +36,7 @@ func (j *sinkJob) Oversized(int64, *outq.Set)        {}
 func (j *sinkJob) Progress(_, _ []byte, _ *outq.Set) {}
 func (j *sinkJob) Result(r *Result, _ *outq.Set)     { j.result <- *r }
 func (j *sinkJob) Unresponsive(*outq.Set)            {}
-func (j *sinkJob) Lost(*Exit, *outq.Set)             {}
+func (j *sinkJob) Lost(*Exit, bool, *outq.Set)       {}
 
 func newSinkJob(id string) *sinkJob {
 	return &sinkJob{id: id, final: make(chan struct{}, 1), result: make(chan Result, 1)}
@@ -57,8 +57,8 @@ func linkOver(tb testing.TB, jobs ...*sinkJob) (w *os.File) {
 	}
 	worker := &Worker{pool: &Pool{}, mail: newMailbox()}
 	inc := &Incarnation{
-		worker: worker, proc: &process.Process{Responses: r}, log: zap.NewNop(), jobs: map[string]held{}, capacity: 8,
-		exit: make(chan struct{}),
+		worker: worker, gen: &generation{opts: &Options{}}, proc: &process.Process{Responses: r}, log: zap.NewNop(),
+		jobs: map[string]held{}, capacity: 8, exit: make(chan struct{}), created: time.Now(),
 	}
 	for _, j := range jobs {
 		inc.jobs[j.id] = held{job: j, id: j.id, linkID: j.id}

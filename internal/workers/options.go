@@ -3,6 +3,7 @@ package workers
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 	"supervisord/internal/process"
 )
 
-// Options are what a Pool needs. Durations of zero are off: no limit, no grace.
+// Options are what a Pool needs. Durations of zero are off: no limit, no grace. Those of the first group hold for a
+// process from its start to its end; the others can be changed at any time by Pool.Tune.
 type Options struct {
-	// Name is the pool's; Command is the program and its arguments, found in the worker's own PATH.
-	Name    string
+	// Command is the program and its arguments, found in the worker's own PATH.
 	Command []string
 	// Directory is the workers' working directory, absolute.
 	Directory string
@@ -24,19 +25,20 @@ type Options struct {
 	LookupEnv func(string) (string, bool)
 	// Credential is whom the workers run as; nil: as the daemon.
 	Credential *syscall.Credential
+	// MemoryLimit in bytes, CPULimit in cores and TasksLimit bound each process with all its descendants, where the host
+	// can; 0 does not.
+	MemoryLimit int64
+	CPULimit    float64
+	TasksLimit  int
 	// Plugins are those that a worker shall load, with their configs.
 	Plugins []Plugin
-	// MaxWorkers is the number of slots.
-	MaxWorkers int
 	// Concurrency is how many jobs a worker is given at once, if it has the features for more than one.
 	Concurrency int
-	// Host starts the processes.
-	Host *process.Host
-	// Pipes is what the pipes of all pools may take beyond the default; nil: nothing.
-	Pipes *Pipes
 	// MaxMessage is the largest payload in bytes; a frame may hold protocol.FrameOverhead more.
 	MaxMessage int
 
+	// MaxWorkers is the number of slots.
+	MaxWorkers         int
 	Policy             Policy
 	MaxRestartAttempts int
 	RestartReset       time.Duration
@@ -49,9 +51,26 @@ type Options struct {
 	CancelGrace, DrainGrace time.Duration
 	// StopTimeout is what a process gets from stop to SIGTERM.
 	StopTimeout time.Duration
+	// ReloadTimeout and UnloadTimeout are what it gets to answer these commands; get_state has UnloadTimeout too.
+	ReloadTimeout, UnloadTimeout time.Duration
+	// FrameTimeout is what it gets to take some of what was sent to it once it is ready, and to end a frame that it has
+	// begun.
+	FrameTimeout time.Duration
+	// MaxJobs, MaxAge and MaxMemory, in bytes, are from when on a process is due to be replaced (Sink.WorkerDue).
+	MaxJobs   int
+	MaxAge    time.Duration
+	MaxMemory int64
 
-	Sink Sink
-	Log  *zap.Logger
+	// The rest is for a pool's whole life: Pool.Tune and Pool.Roll keep what it has.
+
+	// Name is the pool's.
+	Name string
+	// Host starts the processes.
+	Host *process.Host
+	// Pipes is what the pipes of all pools may take beyond the default; nil: nothing.
+	Pipes *Pipes
+	Sink  Sink
+	Log   *zap.Logger
 }
 
 // Plugin is one plugin that the workers of a pool shall load.
@@ -59,6 +78,14 @@ type Plugin struct {
 	Name string
 	// Config is any JSON value.
 	Config json.RawMessage
+}
+
+// Check says what is wrong with the options.
+func (o *Options) Check() error {
+	if err := o.check(); err != nil {
+		return fmt.Errorf("pool %q: %w", o.Name, err)
+	}
+	return nil
 }
 
 func (o *Options) check() error {
@@ -70,5 +97,11 @@ func (o *Options) check() error {
 	case !o.Policy.known() || o.Host == nil || o.Sink == nil || o.Log == nil || o.LookupEnv == nil:
 		return errors.New("a pool needs a restart policy, a host, a sink, a logger and an environment")
 	}
-	return nil
+	return o.checkInit()
+}
+
+// keep takes over what a pool keeps of its old options, and checks the whole.
+func (o *Options) keep(old *Options) error {
+	o.Name, o.Host, o.Pipes, o.Sink, o.Log = old.Name, old.Host, old.Pipes, old.Sink, old.Log
+	return o.check()
 }

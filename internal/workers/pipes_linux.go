@@ -51,11 +51,13 @@ type responses struct {
 	pipes  *Pipes
 	tried  bool
 	grown  bool
+	total  int64 // bytes read
 }
 
 // Read implements io.Reader.
 func (r *responses) Read(p []byte) (int, error) {
 	n, err := r.source.Read(p)
+	r.total += int64(n)
 	if n == len(p) && n >= defaultPipe/4 && !r.tried {
 		r.tried = true
 		r.grow()

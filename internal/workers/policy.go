@@ -1,6 +1,9 @@
 package workers
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Policy is a restart policy, by its name in the configuration.
 type Policy string
@@ -25,6 +28,9 @@ func (p Policy) known() bool {
 	return false
 }
 
+// restartsCrashed reports whether a worker that has crashed is ever started again.
+func (p Policy) restartsCrashed() bool { return p == PolicyAlways || p == PolicyBackoff }
+
 type endKind uint8
 
 const (
@@ -33,7 +39,7 @@ const (
 	endCrashed                    // a crash, an exit, a failed start
 )
 
-// restarts decides whether and when a worker is started again. It belongs to the worker's owner.
+// restarts decides whether and when a worker is started again.
 type restarts struct {
 	policy   Policy
 	max      int
@@ -42,6 +48,13 @@ type restarts struct {
 	reset    time.Duration  // of health that forgets the failures; 0: only a success does
 	random   func() float64 // in [0, 1)
 	failures int            // in a row
+	boots    int            // how many of them never were ready
+}
+
+// tune takes over what the options say.
+func (r *restarts) tune(o *Options) {
+	r.policy, r.max, r.reset = o.Policy, o.MaxRestartAttempts, o.RestartReset
+	r.base, r.cap = o.RestartBackoffBase, o.RestartBackoffMax
 }
 
 // verdict is what follows an exit.
@@ -53,7 +66,7 @@ type verdict struct {
 }
 
 // healthy forgets the failures.
-func (r *restarts) healthy() { r.failures = 0 }
+func (r *restarts) healthy() { r.failures, r.boots = 0, 0 }
 
 // after says what follows the end of a process that was ready for uptime (0: never was) and had answered a job with
 // success, or not.
@@ -69,10 +82,13 @@ func (r *restarts) after(kind endKind, uptime time.Duration, succeeded bool) ver
 		return verdict{restart: r.policy != PolicyNever}
 	case endCrashed:
 	}
-	if r.policy == PolicyNever || r.policy == PolicyOnCancellation {
+	r.failures++
+	if uptime == 0 {
+		r.boots++
+	}
+	if !r.policy.restartsCrashed() {
 		return verdict{}
 	}
-	r.failures++
 	if r.failures > r.max {
 		return verdict{restart: true, delay: r.cap, spent: true}
 	}
@@ -94,4 +110,15 @@ func (r *restarts) ceiling() time.Duration {
 		d *= 2
 	}
 	return min(d, r.cap)
+}
+
+// row says what the failures in a row were; "" for less than two.
+func (r *restarts) row() string {
+	switch {
+	case r.failures < 2:
+		return ""
+	case r.boots == r.failures:
+		return fmt.Sprintf("%d starts in a row failed", r.failures)
+	}
+	return fmt.Sprintf("died %d times in a row", r.failures)
 }

@@ -69,6 +69,29 @@ func TestRestartReset(t *testing.T) {
 	}
 }
 
+// Starts that fail are told from workers that die.
+func TestFailuresInARow(t *testing.T) {
+	r := restarts{policy: PolicyAlways, max: 2}
+	for _, c := range []struct {
+		uptime    time.Duration
+		succeeded bool
+		row       string
+	}{
+		{0, false, ""},
+		{0, false, "2 starts in a row failed"},
+		{time.Second, false, "died 3 times in a row"},
+		{0, false, "died 4 times in a row"},
+		{time.Second, true, ""},
+		{0, false, "died 2 times in a row"},
+	} {
+		r.after(endPlanned, c.uptime, false) // no failure
+		r.after(endKilled, c.uptime, false)
+		if r.after(endCrashed, c.uptime, c.succeeded); r.row() != c.row {
+			t.Errorf("after %+v: %q", c, r.row())
+		}
+	}
+}
+
 // However long a worker fails, the delay stays within 0 and the longest.
 func TestBackoffStaysInBounds(t *testing.T) {
 	for _, base := range []time.Duration{1, time.Second, time.Hour, 1 << 62} {

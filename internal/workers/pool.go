@@ -2,9 +2,8 @@ package workers
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,21 +13,29 @@ import (
 	"supervisord/protocol"
 )
 
-// Pool is the workers that run one command. Its methods are safe for concurrent use.
+// ErrStopped is why a pool that stops takes no new options.
+var ErrStopped = errors.New("the pool stops")
+
+// Pool is the workers that run one command. Its methods are safe for concurrent use, and but for Stop do not block.
 type Pool struct {
-	opts    Options
+	name    string
+	sink    Sink
 	log     *zap.Logger
-	workers []*Worker
 	counts  counts
 	owners  sync.WaitGroup // begun only under mu and before stopping is set
 	cut     chan struct{}  // closed when Stop may wait no longer
 	cutOnce sync.Once
+	current atomic.Pointer[generation] // stored under mu
 
-	mu       sync.Mutex // a leaf
-	stopping bool
-	views    []view // by slot
-	state    protocol.PoolState
-	since    time.Time // of state
+	mu          sync.Mutex // before that of a mailbox
+	stopping    bool
+	slots       []*slot
+	size        int    // of slots that are wanted; those from there on are emptied
+	prober      *slot  // whose probe goes on; nil while none does
+	roll        *roll  // nil while none is open
+	generations uint64 // the last number that was given
+	state       protocol.PoolState
+	since       time.Time // of state
 }
 
 // counts count what peers or faults of this program have caused, from the start on.
@@ -49,66 +56,49 @@ func New(o Options) (*Pool, error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("pool %q: %w", o.Name, err)
 	}
-	if _, err := protocol.Encode(o.init()); err != nil {
-		return nil, fmt.Errorf("pool %q: %w", o.Name, err)
-	}
 	p := &Pool{
-		opts: o, log: o.Log.With(zap.String("pool", o.Name)),
-		workers: make([]*Worker, o.MaxWorkers), views: make([]view, o.MaxWorkers), cut: make(chan struct{}),
-		state: protocol.PoolReady, since: time.Now(),
+		name: o.Name, sink: o.Sink, log: o.Log.With(zap.String("pool", o.Name)), cut: make(chan struct{}),
+		generations: 1, state: protocol.PoolReady, since: time.Now(),
 	}
-	for slot := range p.workers {
-		id := o.Name + "/" + strconv.Itoa(slot)
-		p.workers[slot] = &Worker{
-			pool: p, slot: slot, id: id, log: p.log.With(zap.String("worker", id)),
-			mail: newMailbox(), state: Stopped,
-			restarts: restarts{
-				policy: o.Policy, max: o.MaxRestartAttempts, base: o.RestartBackoffBase, cap: o.RestartBackoffMax,
-				reset: o.RestartReset, random: rand.Float64,
-			},
-		}
-		p.views[slot] = view{state: Stopped, since: p.since}
-	}
+	p.current.Store(&generation{number: p.generations, opts: &o})
+	p.mu.Lock()
+	p.resizeLocked()
+	p.mu.Unlock()
 	return p, nil
 }
 
 // Name is the pool's name.
-func (p *Pool) Name() string { return p.opts.Name }
+func (p *Pool) Name() string { return p.name }
 
-// Start asks for a process in slot, which must be below Options.MaxWorkers, where there is none and none will come by
-// itself; the failures of the slot are forgotten. Sink tells what becomes of it. After Stop it does nothing.
+// Start asks for a process in slot where there is none and none will come by itself; the failures of the slot are
+// forgotten. Sink tells what becomes of it. After Stop, or for a slot that is not below Options.MaxWorkers, it does
+// nothing.
 func (p *Pool) Start(slot int) {
-	w := p.workers[slot]
 	p.mu.Lock()
-	if p.stopping {
-		p.mu.Unlock()
+	defer p.mu.Unlock()
+	if p.stopping || slot >= p.size {
 		return
 	}
-	if !w.running {
-		w.running = true
-		p.owners.Go(w.run)
-	}
-	p.mu.Unlock()
+	w := p.slots[slot].worker
+	p.runLocked(w)
 	w.mail.put(letter{kind: mailStart})
 }
 
-// Stop stops all workers at once: each gets the message stop and the end of its requests, after Options.StopTimeout
-// SIGTERM, and two seconds later SIGKILL; when ctx ends, SIGKILL at once. It does not wait for jobs: those that are
-// not answered by then are lost. It returns when no process, goroutine or descriptor of the pool is left; a second
-// call waits for the same.
+// Stop stops all workers at once: each process gets the message stop and the end of its requests, after
+// Options.StopTimeout SIGTERM, and two seconds later SIGKILL; when ctx ends, SIGKILL at once. It does not wait for jobs:
+// those that are not answered by then are lost. A successor that is not ready yet ends without a word. It returns when no
+// process, goroutine or descriptor of the pool is left; a second call waits for the same.
 func (p *Pool) Stop(ctx context.Context) {
 	p.mu.Lock()
-	first := !p.stopping
-	p.stopping = true
-	if first {
+	if !p.stopping {
+		p.supersedeLocked("the pool stops")
+		p.stopping = true
 		p.settleLocked()
-	}
-	p.mu.Unlock()
-	if first {
-		for _, w := range p.workers {
+		for _, w := range p.runningLocked() {
 			w.mail.put(letter{kind: mailStop})
 		}
 	}
+	p.mu.Unlock()
 	unhook := context.AfterFunc(ctx, func() { p.cutOnce.Do(func() { close(p.cut) }) })
 	defer unhook()
 	p.owners.Wait()

@@ -5,17 +5,33 @@ import (
 	"supervisord/protocol"
 )
 
-// Sink is told what becomes of a pool's workers. Its methods are called by the worker's owner, without any lock, must
+// Sink is told what becomes of a pool's workers. Its methods are called by the owners of workers, without any lock, must
 // not block, and may call the Pool's and the Incarnation's methods. For one incarnation they come in this order: Up once,
-// Down once after that; then, when its exit has been seen, Lost of each Job it still holds, and Ended. An incarnation
-// that never was ready has only Ended.
+// Due at any time after that, Down once; then, when its exit has been seen, Lost of each Job it still holds, and last
+// Ended, Retired or ReplaceFailed. An incarnation that never was ready has only that last one. What is told of the two
+// processes that a slot may have keeps the order in which it happened, but for a WorkerUp, which may come before or after
+// the WorkerRetired of the other.
 type Sink interface {
-	// WorkerUp says that inc has answered init and takes jobs.
+	// WorkerUp says that inc has answered init and takes jobs. Where the slot has had another process, inc is its worker
+	// from now on; the other takes jobs until it is retired.
 	WorkerUp(inc *Incarnation)
 	// WorkerDown says that inc takes no more jobs. Those it has go on until their own end.
 	WorkerDown(inc *Incarnation)
-	// WorkerEnded says that the slot has no process any more, and what comes next.
+	// WorkerDue says that inc should be replaced: it has reached MaxJobs, MaxAge or MaxMemory, or it goes on only for the
+	// sake of the jobs beside one that ignores its cancel. It comes once, and again some time after a ReplaceFailed.
+	WorkerDue(inc *Incarnation, reason string)
+	// WorkerEnded says that the slot has no process, and what comes next. It also follows without an exit when a slot
+	// that was gone is started again after all.
 	WorkerEnded(p *Pool, slot int, fate Fate)
+	// WorkerRetired says that of the two processes of a slot the older one has ended. The other is, or is to be, its
+	// worker.
+	WorkerRetired(p *Pool, slot int)
+	// ReplaceFailed says that the successor that Pool.Replace has started has ended without getting ready; the process
+	// that it should have replaced is there as before.
+	ReplaceFailed(p *Pool, slot int, exit *Exit)
+	// Rolled says what has become of a generation that Pool.Roll has brought: with nil it is the pool's current one, else
+	// it was given up, and err is a *RollError. It is called once for each, perhaps before Roll has returned.
+	Rolled(p *Pool, generation uint64, err error)
 }
 
 // Fate is what becomes of a slot whose process has ended.
@@ -53,8 +69,9 @@ type Job interface {
 	// Unresponsive says that the job has ignored its cancel for the grace period, while others run beside it. It still
 	// occupies the worker; Result or Lost follows, or has come at the same moment.
 	Unresponsive(set *outq.Set)
-	// Lost ends the job: its process has ended without a result.
-	Lost(exit *Exit, set *outq.Set)
+	// Lost ends the job: its process has ended without a result. unread is the proof that it was never begun: no byte of
+	// it was read by the process or a descendant.
+	Lost(exit *Exit, unread bool, set *outq.Set)
 }
 
 // Holder is a reader that waits.

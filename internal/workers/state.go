@@ -42,28 +42,44 @@ const (
 	evReady          // it answered init
 	evDrain          // it shall take no more jobs
 	evStop           // it shall end, and so shall the worker
-	evKill           // it shall end at once, the worker goes on
+	evKill           // it shall end, the worker goes on
 	evExitGo         // its exit was seen; the next start is due
-	evExitStay       // its exit was seen; no start is due
-	evExitStop       // its exit was seen, and the worker was asked to stop
+	evExitStay       // its exit was seen; no start is due but that of a probe
+	evExitStop       // its exit was seen, and the worker has no more to do unless it is asked to
+	evGiveUp         // the start that was due is not wanted any more
 	eventEnd
 )
 
 var eventNames = [eventEnd]string{
 	evStart: "start", evSpawned: "spawned", evReady: "ready", evDrain: "drain", evStop: "stop", evKill: "kill",
-	evExitGo: "exit_restart", evExitStay: "exit_stay", evExitStop: "exit_stop",
+	evExitGo: "exit_restart", evExitStay: "exit_stay", evExitStop: "exit_stop", evGiveUp: "give_up",
 }
 
 func (e event) String() string { return eventNames[e] }
 
 // transitions is the whole of a worker's life. What is not in it is a fault of this program.
 var transitions = [stateEnd][eventEnd]State{
-	Stopped:      {evStart: Starting, evStop: Stopped},
-	Starting:     {evSpawned: Initializing, evStop: Stopping, evKill: Stopping, evExitGo: Backoff, evExitStay: Failed},
-	Initializing: {evReady: Ready, evStop: Stopping, evKill: Stopping, evExitGo: Backoff, evExitStay: Failed},
-	Ready:        {evDrain: Draining, evStop: Stopping, evKill: Stopping, evExitGo: Backoff, evExitStay: Failed},
-	Draining:     {evDrain: Draining, evStop: Stopping, evKill: Stopping, evExitGo: Backoff, evExitStay: Failed},
-	Stopping:     {evReady: Stopping, evDrain: Stopping, evStop: Stopping, evKill: Stopping, evExitGo: Backoff, evExitStay: Failed, evExitStop: Stopped},
-	Backoff:      {evStart: Starting, evStop: Stopped},
-	Failed:       {evStart: Starting, evStop: Stopped},
+	Stopped: {evStart: Starting, evStop: Stopped, evGiveUp: Stopped},
+	Starting: {
+		evSpawned: Initializing, evStop: Stopping, evKill: Stopping,
+		evExitGo: Backoff, evExitStay: Failed, evExitStop: Stopped,
+	},
+	Initializing: {
+		evReady: Ready, evStop: Stopping, evKill: Stopping,
+		evExitGo: Backoff, evExitStay: Failed, evExitStop: Stopped,
+	},
+	Ready: {
+		evDrain: Draining, evStop: Stopping, evKill: Stopping,
+		evExitGo: Backoff, evExitStay: Failed, evExitStop: Stopped,
+	},
+	Draining: {
+		evDrain: Draining, evStop: Stopping, evKill: Stopping,
+		evExitGo: Backoff, evExitStay: Failed, evExitStop: Stopped,
+	},
+	Stopping: {
+		evReady: Stopping, evDrain: Stopping, evStop: Stopping, evKill: Stopping,
+		evExitGo: Backoff, evExitStay: Failed, evExitStop: Stopped,
+	},
+	Backoff: {evStart: Starting, evStop: Stopped, evGiveUp: Stopped},
+	Failed:  {evStart: Starting, evStop: Stopped, evGiveUp: Stopped},
 }

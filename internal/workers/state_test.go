@@ -41,7 +41,7 @@ func TestTransitions(t *testing.T) {
 	}
 	// Where there is a process, its exit, its end by force and a call to stop are understood.
 	for _, s := range []State{Initializing, Ready, Draining, Stopping} {
-		for _, e := range []event{evKill, evExitGo, evExitStay, evStop} {
+		for _, e := range []event{evKill, evExitGo, evExitStay, evExitStop, evStop} {
 			if transitions[s][e] == stateNone {
 				t.Errorf("event %s is illegal in state %s", e, s)
 			}
@@ -67,8 +67,9 @@ func reachable(s State) map[State]bool {
 
 // An event that is not in the table is told loudly, counted, and changes nothing.
 func TestIllegalEvent(t *testing.T) {
-	p := &Pool{views: make([]view, 1)}
-	w := &Worker{pool: p, state: Backoff, log: zap.NewNop()}
+	p := &Pool{log: zap.NewNop()}
+	w := p.newWorker(&slot{}, serving)
+	w.state = Backoff
 	if w.apply(evReady) || w.state != Backoff || p.Stats().IllegalEvents != 1 {
 		t.Errorf("state %s, %+v", w.state, p.Stats())
 	}

@@ -2,6 +2,7 @@ package workers
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -16,17 +17,36 @@ type view struct {
 	since  time.Time
 	number uint64
 	inc    *Incarnation // nil while there is no process
-	last   *Exit        // nil while none has ended
-	next   time.Time    // of the next start, where one is due
-	spent  bool         // the restarts are; the next start is a probe
+}
+
+// shown is what is to be seen of a slot: its worker, and what outlives that.
+type shown struct {
+	view
+	id    string
+	last  *Exit     // nil while none has ended
+	why   string    // there is no process
+	next  time.Time // of the next start, where one is due
+	spent bool      // the restarts are; the next start is a probe
 }
 
 // show publishes the view of a worker.
-func (p *Pool) show(slot int, v view) {
+func (p *Pool) show(w *Worker, v view) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.views[slot] = v
+	w.view = v
 	p.settleLocked()
+}
+
+// shownLocked is what is to be seen of the slots, those that are emptied as long as they have a process.
+func (p *Pool) shownLocked() []shown {
+	list := make([]shown, 0, len(p.slots))
+	for _, s := range p.slots {
+		if p.surplusLocked(s) && s.worker.view.inc == nil {
+			continue
+		}
+		list = append(list, shown{view: s.worker.view, id: s.id, last: s.last, why: s.why, next: s.next, spent: s.spent})
+	}
+	return list
 }
 
 // settleLocked derives the state of the pool from those of its workers.
@@ -42,12 +62,13 @@ func (p *Pool) stateLocked() protocol.PoolState {
 	}
 	var n [stateEnd]int
 	spent := 0
-	for i := range p.views {
-		v := &p.views[i]
-		if v.spent && v.state != Ready { // a probe, too, is not to be counted on
+	for _, s := range p.slots {
+		switch state := s.worker.view.state; {
+		case s.spent && state != Ready: // a probe, too, is not to be counted on
 			spent++
-		} else {
-			n[v.state]++
+		case state == Stopped && p.surplusLocked(s):
+		default:
+			n[state]++
 		}
 	}
 	switch {
@@ -65,13 +86,16 @@ func (p *Pool) stateLocked() protocol.PoolState {
 	return protocol.PoolStopped
 }
 
-// List is a snapshot of all workers, by slot.
+// List is a snapshot of all workers, by slot: the process that serves, where there are two.
 func (p *Pool) List() []protocol.Worker {
-	views := p.snapshot()
-	list := make([]protocol.Worker, len(views))
-	for slot, v := range views {
+	p.mu.Lock()
+	slots := p.shownLocked()
+	p.mu.Unlock()
+	list := make([]protocol.Worker, len(slots))
+	for i := range slots {
+		v := &slots[i]
 		w := protocol.Worker{
-			Worker: p.workers[slot].id, Pool: p.opts.Name, State: protocol.WorkerState(v.state.String()), Incarnation: v.number,
+			Worker: v.id, Pool: p.name, State: protocol.WorkerState(v.state.String()), Incarnation: v.number,
 			JobIDs: []string{}, LoadedPlugins: []string{},
 		}
 		if v.number > 1 {
@@ -82,11 +106,11 @@ func (p *Pool) List() []protocol.Worker {
 		}
 		if v.inc != nil {
 			w.PID, w.JobIDs, w.RSSBytes = v.inc.pid, v.inc.jobIDs(), residentBytes(v.inc.pid)
-			if (v.state == Ready || v.state == Draining) && v.inc.ready != nil {
-				w.LoadedPlugins = append(w.LoadedPlugins, v.inc.ready.LoadedPlugins...)
+			if v.state == Ready || v.state == Draining {
+				w.CurrentPlugin, w.LoadedPlugins = v.inc.CurrentPlugin(), append(w.LoadedPlugins, v.inc.Loaded()...)
 			}
 		}
-		list[slot] = w
+		list[i] = w
 	}
 	return list
 }
@@ -94,11 +118,11 @@ func (p *Pool) List() []protocol.Worker {
 // Status is a snapshot of the pool, without what only the queue knows.
 func (p *Pool) Status() protocol.Pool {
 	p.mu.Lock()
-	views := append([]view(nil), p.views...)
-	status := protocol.Pool{Name: p.opts.Name, State: p.state, Since: p.since.UTC()}
+	slots := p.shownLocked()
+	status := protocol.Pool{Name: p.name, State: p.state, Since: p.since.UTC()}
 	p.mu.Unlock()
-	for i := range views {
-		v := &views[i]
+	for i := range slots {
+		v := &slots[i]
 		switch {
 		case v.state == Ready || v.state == Draining:
 			if held, _ := v.inc.count(); held > 0 {
@@ -113,7 +137,7 @@ func (p *Pool) Status() protocol.Pool {
 		}
 	}
 	if status.State != protocol.PoolReady {
-		status.Reason = p.reason(views)
+		status.Reason = reason(slots)
 	}
 	return status
 }
@@ -121,51 +145,40 @@ func (p *Pool) Status() protocol.Pool {
 // Unavailable is the 1008 for a job that no worker of the pool can take.
 func (p *Pool) Unavailable() *protocol.Error {
 	p.mu.Lock()
-	views := append([]view(nil), p.views...)
+	slots := p.shownLocked()
 	state := p.state
 	p.mu.Unlock()
 	if state == protocol.PoolReady { // a worker came up, or a slot became free, since the job was refused
 		state = protocol.PoolStarting
 	}
-	reason := p.reason(views)
-	text := fmt.Sprintf("pool %s is not available: %s", p.opts.Name, state)
+	reason := reason(slots)
+	text := fmt.Sprintf("pool %s is not available: %s", p.name, state)
 	if reason != "" {
 		text += ": " + reason
 	}
 	err := protocol.NewError(protocol.CodePoolUnavailable, text)
 	err.Data.State, err.Data.Reason = state, reason
-	if last := lastFailure(views); last != nil && last.last != nil {
+	if last := lastFailure(slots); last != nil {
 		err.Data.StderrTail = last.last.Stderr
 	}
-	err.Data.RetryAfterMS = retryAfter(views, time.Now())
+	err.Data.RetryAfterMS = retryAfter(slots, time.Now())
 	return err
 }
 
-func (p *Pool) snapshot() []view {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return append([]view(nil), p.views...)
-}
-
 // reason says why there is no worker: how the last process to fail ended.
-func (p *Pool) reason(views []view) string {
-	v := lastFailure(views)
+func reason(slots []shown) string {
+	v := lastFailure(slots)
 	if v == nil {
 		return ""
 	}
-	for slot := range views {
-		if &views[slot] == v {
-			return fmt.Sprintf("worker %s: %s", p.workers[slot].id, v.last.Message)
-		}
-	}
-	return ""
+	return fmt.Sprintf("worker %s: %s", v.id, cmp.Or(v.why, v.last.Message))
 }
 
-// lastFailure is the view with the latest exit that nobody asked for, nil for none.
-func lastFailure(views []view) *view {
-	var latest *view
-	for i := range views {
-		v := &views[i]
+// lastFailure is the slot with the latest exit that nobody asked for, nil for none.
+func lastFailure(slots []shown) *shown {
+	var latest *shown
+	for i := range slots {
+		v := &slots[i]
 		if v.last != nil && v.last.kind != endPlanned && (latest == nil || v.last.Time.After(latest.last.Time)) {
 			latest = v
 		}
@@ -174,10 +187,10 @@ func lastFailure(views []view) *view {
 }
 
 // retryAfter is the time until the first start that is due, nil where none is.
-func retryAfter(views []view, now time.Time) *int64 {
+func retryAfter(slots []shown, now time.Time) *int64 {
 	var next time.Time
-	for i := range views {
-		if t := views[i].next; !t.IsZero() && (next.IsZero() || t.Before(next)) {
+	for i := range slots {
+		if t := slots[i].next; !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
 	}

@@ -17,7 +17,7 @@ const (
 	closedGrace = 500 * time.Millisecond
 	// killGrace is what it gets between SIGTERM and SIGKILL.
 	killGrace = 2 * time.Second
-	// maxExtensions is how often load_progress arms the start timeout anew.
+	// maxExtensions is how often load_progress arms the start timeout, or that of a command, anew.
 	maxExtensions = 10
 )
 
@@ -31,35 +31,42 @@ const (
 	rungKill
 )
 
-// Worker is one slot of a pool, kept alive. All of it but mail belongs to the goroutine that runs it.
+// Worker keeps a slot of a pool alive, or makes its next process ready while another worker does. All of it belongs to
+// the goroutine that runs it, but for mail and what Pool.mu guards.
 type Worker struct {
-	pool    *Pool
-	slot    int
-	id      string
-	log     *zap.Logger
-	mail    mailbox
-	running bool // guarded by pool.mu: run was started
+	pool *Pool
+	slot *slot
+	log  *zap.Logger
+	mail mailbox
 
-	state    State
-	since    time.Time
-	number   uint64 // of the last incarnation
-	alarms   alarms
-	restarts restarts
-	leaving  bool // the pool stops
-	last     *Exit
-	next     time.Time // of the start that is due
-	spent    bool
-	set      outq.Set
+	// Guarded by Pool.mu.
+	running bool // run was started
+	live    bool // it has a process, or is about to
+	role    role
+	view    view
+
+	state   State
+	since   time.Time
+	number  uint64 // of the last incarnation
+	alarms  alarms
+	leaving bool // the pool stops
+	over    bool // nobody needs it any more
+	asked   bool // the next start was asked for: it may be a pilot
+	set     outq.Set
 
 	// Of the current process; inc is nil while there is none.
-	inc     *Incarnation
-	started time.Time
-	readyAt time.Time
-	up      bool // WorkerUp was called and WorkerDown was not
-	rung    rung
-	closed  error // which pipe has ended
-	doom    doom
-	graces  []cancelled // in the order in which they were cancelled, so also in that of their time
+	inc      *Incarnation
+	gen      *generation // that it was started from
+	pilot    bool        // gen is not the pool's yet
+	started  time.Time
+	readyAt  time.Time
+	up       bool // WorkerUp was called and WorkerDown was not
+	retiring bool // by Pool.Retire, or because its slot is one too many
+	rung     rung
+	closed   error // which pipe has ended
+	doom     doom
+	graces   []cancelled // in the order in which they were cancelled, so also in that of their time
+	recycle  recycle
 }
 
 // cancelled is a job that has been asked to end by itself.
@@ -75,12 +82,27 @@ type doom struct {
 	message string // one line
 }
 
-// run owns the worker until its pool stops.
+func (p *Pool) newWorker(s *slot, r role) *Worker {
+	return &Worker{
+		pool: p, slot: s, log: p.log.With(zap.String("worker", s.id)), mail: newMailbox(), role: r,
+		state: Stopped, view: view{state: Stopped, since: time.Now()},
+	}
+}
+
+// options are those that hold for the worker now.
+func (w *Worker) options() *Options {
+	if w.pilot {
+		return w.gen.opts
+	}
+	return w.pool.options()
+}
+
+// run owns the worker until its pool stops, or until its process has ended and another worker has taken the slot.
 func (w *Worker) run() {
 	w.alarms = newAlarms()
-	defer w.alarms.clearAll()
+	defer w.finished()
 	cut := w.pool.cut
-	for !w.leaving || w.state != Stopped {
+	for !w.over && (!w.leaving || w.state != Stopped) {
 		var exit chan struct{}
 		if w.inc != nil {
 			exit = w.inc.exit
@@ -103,6 +125,16 @@ func (w *Worker) run() {
 	}
 }
 
+// finished ends the owner.
+func (w *Worker) finished() {
+	w.alarms.clearAll()
+	w.pool.mu.Lock()
+	w.running = false
+	untold := w.noticesLocked()
+	w.pool.mu.Unlock()
+	w.tell(untold)
+}
+
 func (w *Worker) readMail() {
 	for _, l := range w.mail.take() {
 		switch {
@@ -110,6 +142,16 @@ func (w *Worker) readMail() {
 			w.wanted()
 		case l.kind == mailStop:
 			w.stop()
+		case l.kind == mailRevive:
+			w.revive()
+		case l.kind == mailProbe:
+			w.probe()
+		case l.kind == mailNotice:
+			w.tell(w.pool.notices(w))
+		case l.kind == mailTuned:
+			w.tuned()
+		case l.kind == mailSuperseded:
+			w.superseded(l.generation)
 		case l.inc == w.inc:
 			w.told(l)
 		}
@@ -122,9 +164,7 @@ func (w *Worker) told(l letter) {
 	case mailReady:
 		w.becomeReady()
 	case mailLoadProgress:
-		if w.state == Initializing {
-			w.armStart()
-		}
+		w.loads()
 	case mailClosed:
 		w.pipeClosed(l.err)
 	case mailFault:
@@ -136,7 +176,23 @@ func (w *Worker) told(l letter) {
 		w.force(l.job)
 	case mailJobEnded:
 		w.jobEnded()
-	case mailStart, mailStop: // not about a process
+	case mailRetire:
+		w.retire()
+	case mailEnd:
+		w.retiring = true
+		w.condemn(ordered)
+		w.kill()
+	case mailAsk:
+		w.ask()
+	case mailAnswer:
+		w.answered()
+	case mailFull:
+		w.report(reasonJobs)
+	case mailLook:
+		w.look()
+	case mailTorn:
+		w.watchFrame()
+	case mailStart, mailStop, mailRevive, mailProbe, mailNotice, mailTuned, mailSuperseded: // not about a process
 	}
 }
 
@@ -148,7 +204,7 @@ func (w *Worker) ring(a alarm) {
 	case alarmRestart:
 		w.start()
 	case alarmReady:
-		w.condemn(doom{kind: endCrashed, cause: protocol.CauseStartFailed, message: "not ready within " + w.pool.opts.StartTimeout.String()})
+		w.condemn(doom{kind: endCrashed, cause: protocol.CauseStartFailed, message: "not ready within " + w.options().StartTimeout.String()})
 		w.kill()
 	case alarmClosed:
 		w.condemn(doom{kind: endCrashed, cause: protocol.CauseProtocol, message: w.closed.Error() + " and did not exit"})
@@ -160,8 +216,18 @@ func (w *Worker) ring(a alarm) {
 	case alarmCancel:
 		w.gracesOver()
 	case alarmDrain:
-		w.condemn(unheeded)
+		w.condemn(w.inc.stuck())
 		w.terminate()
+	case alarmAsk:
+		w.unanswered()
+	case alarmAge:
+		w.report(reasonAge)
+	case alarmLook:
+		w.look()
+	case alarmDue:
+		w.reportAgain()
+	case alarmFrame:
+		w.lookAtFrame()
 	}
 }
 
@@ -177,152 +243,23 @@ func (w *Worker) apply(ev event) bool {
 	if next != w.state {
 		w.state, w.since = next, time.Now()
 	}
-	w.show()
+	w.pool.show(w, view{state: w.state, since: w.since, number: w.number, inc: w.inc})
 	return true
-}
-
-func (w *Worker) show() {
-	w.pool.show(w.slot, view{
-		state: w.state, since: w.since, number: w.number, inc: w.inc, last: w.last, next: w.next, spent: w.spent,
-	})
 }
 
 func (w *Worker) alarm(kind alarmKind, after time.Duration) {
 	w.alarms.set(alarm{at: time.Now().Add(after), kind: kind, incarnation: w.number})
 }
 
-// wanted is Pool.Start. Where a process is there or will come by itself, nothing is to be done.
-func (w *Worker) wanted() {
-	if w.leaving || w.state != Stopped && w.state != Failed {
-		return
-	}
-	w.restarts.healthy()
-	w.spent = false
-	w.alarms.clearAll()
-	w.start()
-}
-
-func (w *Worker) start() {
-	w.next = time.Time{}
-	w.number++
-	if !w.apply(evStart) {
-		return
-	}
-	w.started, w.readyAt = time.Now(), time.Time{}
-	w.rung, w.closed, w.doom, w.graces = rungNone, nil, doom{}, nil
-	inc, err := w.begin()
-	if err != nil {
-		w.settle(&Exit{
-			Cause: protocol.CauseStartFailed, Message: "start: " + oneLine(err.Error()), Time: time.Now(), kind: endCrashed,
-		})
-		return
-	}
-	w.inc = inc
-	w.apply(evSpawned)
-	inc.log.Info("worker started", zap.String("program", w.pool.opts.Command[0]))
-	w.armStart()
-	if err := inc.sendInit(); err != nil {
-		w.condemn(doom{kind: endCrashed, cause: protocol.CauseStartFailed, message: oneLine(err.Error())})
-		w.kill()
-		return
-	}
-	inc.queue.Flush()
-}
-
-func (w *Worker) armStart() {
-	if d := w.pool.opts.StartTimeout; d > 0 {
-		w.alarm(alarmReady, d)
-	}
-}
-
-func (w *Worker) becomeReady() {
-	if !w.apply(evReady) || w.state != Ready {
-		return
-	}
-	w.alarms.clear(alarmReady)
-	w.readyAt, w.up, w.spent = time.Now(), true, false
-	w.show()
-	w.inc.log.Info("worker ready", zap.Strings("plugins", w.inc.ready.LoadedPlugins), zap.Strings("features", w.inc.ready.Features),
-		zap.Int("capacity", w.inc.capacity), zap.Duration("took", w.readyAt.Sub(w.started)))
-	w.inc.accept()
-	w.pool.opts.Sink.WorkerUp(w.inc)
-}
-
-// drain lets a process that was ready finish its jobs, and take no more.
-func (w *Worker) drain() {
-	if w.state == Ready {
-		w.apply(evDrain)
-	}
-	w.down()
-}
-
-// down tells that the process takes no more jobs. The state that makes it so is shown before.
-func (w *Worker) down() {
-	if !w.up {
-		return
-	}
-	w.up = false
-	w.inc.refuse()
-	w.pool.opts.Sink.WorkerDown(w.inc)
-}
-
-// pipeClosed is the end of a pipe, or the refusal of one, while no exit has been seen.
-func (w *Worker) pipeClosed(err error) {
-	if w.state == Stopping || w.closed != nil {
-		return
-	}
-	w.closed = err
-	w.drain()
-	w.alarm(alarmClosed, closedGrace)
-}
-
-// ended deals with the exit of the process.
-func (w *Worker) ended() {
-	inc := w.inc
-	w.drain()
-	w.alarms.clearAll()
-	ps, err := inc.finish()
-	exit := w.classify(ps, err)
-	for _, job := range inc.takeAll() {
-		job.Lost(exit, &w.set)
-	}
-	w.inc = nil
-	w.settle(exit)
-}
-
-// settle decides what comes after an exit, or after a start that made no process, and tells.
-func (w *Worker) settle(exit *Exit) {
-	w.last = exit
-	fate := FateGone
-	next, level := "none", zap.InfoLevel
-	uptime := time.Duration(0)
-	if !w.readyAt.IsZero() {
-		uptime = exit.Time.Sub(w.readyAt)
-	}
-	switch v := w.restarts.after(exit.kind, uptime, exit.succeeded); {
-	case w.leaving:
-		w.apply(evExitStop)
-	case exit.final || !v.restart:
-		level, w.spent = zap.ErrorLevel, false
-		w.apply(evExitStay)
-	case v.spent:
-		level, next = zap.ErrorLevel, "probe"
-		w.due(v.delay, true)
-		w.apply(evExitStay)
-	default:
-		if exit.kind == endCrashed {
-			level = zap.WarnLevel
-		}
-		fate, next = FateComing, "restart"
-		w.due(v.delay, false)
-		w.apply(evExitGo)
-	}
-	w.logExit(exit, level, next)
-	w.pool.opts.Sink.WorkerEnded(w.pool, w.slot, fate)
-}
-
-// due sets the time of the next start.
-func (w *Worker) due(delay time.Duration, spent bool) {
-	w.next, w.spent = time.Now().Add(delay), spent
+// restartIn sets the time of the next start.
+func (w *Worker) restartIn(delay time.Duration) {
+	w.due(time.Now().Add(delay))
 	w.alarm(alarmRestart, delay)
+}
+
+// due shows the time of the next start; zero for none.
+func (w *Worker) due(at time.Time) {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.slot.next = at
 }

@@ -87,6 +87,8 @@ func (l *Link) Serve(execute func(*protocol.Execute)) {
 		switch m := l.Next().(type) {
 		case *protocol.Execute:
 			execute(m)
+		case *protocol.Reload:
+			l.Send(&protocol.Response{RequestType: protocol.TypeReload, Status: protocol.StatusError, PluginName: m.PluginName, Error: "cannot load it"})
 		case *protocol.Stop:
 			exit(0)
 		}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"supervisord/internal/process"
 )
 
 // envRole names the role of a process, with its arguments behind it: quoted, separated by newlines.
@@ -18,6 +20,7 @@ type Role func(link *Link, args []string)
 // Main is the body of a TestMain: in a process that Command describes it runs the role and never returns, else it runs
 // the tests and fails them where goroutines are left. Roles of the test's own come before the built-in ones.
 func Main(m *testing.M, own ...map[string]Role) {
+	process.Main()
 	if role, ok := os.LookupEnv(envRole); ok {
 		runRole(role, own)
 	}

@@ -18,9 +18,17 @@ import (
 // builtin are the roles that every test binary has.
 var builtin = map[string]Role{
 	// echo answers each job with its params.
-	"echo": func(l *Link, _ []string) {
-		l.Ready(protocol.FeatureMeta)
-		l.Serve(func(job *protocol.Execute) { l.Succeed(job, string(job.Params)) })
+	"echo": func(l *Link, _ []string) { echo(l) },
+	// gated is echo, but from the incarnation of the first argument on it waits for a file, the second, before it is
+	// ready; then, with a third, it exits with that status instead.
+	"gated": func(l *Link, args []string) {
+		if incarnation() >= number(args, 0) {
+			WaitForFile(args[1])
+			if len(args) > 2 {
+				exit(number(args, 2))
+			}
+		}
+		echo(l)
 	},
 	// concurrent does so for many jobs at once, unless their params hold a member of these: "hold" ends when it is
 	// cancelled, "stubborn" never, "late" does not heed its cancel, "exit" ends the process. On SIGHUP "late" and then
@@ -174,6 +182,30 @@ func number(args []string, i int) int {
 	return n
 }
 
+func echo(l *Link) {
+	l.Ready(protocol.FeatureMeta)
+	l.Serve(func(job *protocol.Execute) { l.Succeed(job, string(job.Params)) })
+}
+
+// incarnation is the number of this process.
+func incarnation() int {
+	n, err := strconv.Atoi(os.Getenv(protocol.EnvIncarnation))
+	if err != nil {
+		fail(err)
+	}
+	return n
+}
+
+// WaitForFile returns once there is such a file. No event of the link tells a process to go on.
+func WaitForFile(path string) {
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func fill(job *protocol.Execute, arg string) []byte {
 	return []byte(strings.NewReplacer("{id}", job.JobID, "{mebi}", strings.Repeat("x", 1<<20)).Replace(arg))
 }
@@ -260,15 +292,20 @@ func concurrent(l *Link, _ []string) {
 func grandchild(l *Link, args []string) {
 	l.Ready()
 	job := l.Job()
+	l.Chunk(job, strconv.Itoa(Heir(slices.Contains(args, "session"))))
+	exit(3)
+}
+
+// Heir starts a process that does nothing and holds all pipes of this one, in a session of its own or not. It returns its
+// pid.
+func Heir(session bool) int {
 	argv, env := Command("forever")
 	attr := &syscall.ProcAttr{
-		Env: env, Files: []uintptr{0, 1, 2, protocol.FDRequests, protocol.FDResponses},
-		Sys: &syscall.SysProcAttr{Setsid: slices.Contains(args, "session")},
+		Env: env, Files: []uintptr{0, 1, 2, protocol.FDRequests, protocol.FDResponses}, Sys: &syscall.SysProcAttr{Setsid: session},
 	}
 	pid, err := syscall.ForkExec(argv[0], argv, attr) //nolint:gosec // this program itself
 	if err != nil {
 		fail(err)
 	}
-	l.Chunk(job, strconv.Itoa(pid))
-	exit(3)
+	return pid
 }

@@ -1,0 +1,106 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"supervisord/internal/workers"
+	"supervisord/protocol"
+)
+
+// WorkerState asks an idle worker for its state. Of one that is busy, and so cannot answer, it tells what is known.
+func (d *Dispatcher) WorkerState(ctx context.Context, id string) (protocol.WorkerGetStateResult, *protocol.Error) {
+	p, at, err := d.findWorker(id)
+	if err != nil {
+		return protocol.WorkerGetStateResult{}, err
+	}
+	if at != nil && d.idle(at) {
+		answer, failed := d.tell(ctx, at, workers.Request{Type: protocol.TypeGetState})
+		if ctx.Err() != nil {
+			return protocol.WorkerGetStateResult{}, leftError()
+		}
+		if failed == nil {
+			d.event(func(now time.Time) { at.asOf, at.config = now, answer.State.CurrentConfig })
+		}
+	}
+	result := protocol.WorkerGetStateResult{AsOf: time.Now().UTC()}
+	if at != nil {
+		d.mu.Lock()
+		result.AsOf, result.CurrentConfig = at.asOf.UTC(), at.config
+		d.mu.Unlock()
+	}
+	result.Worker = record(p, id)
+	return result, nil
+}
+
+func (d *Dispatcher) idle(at *place) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return at.worker.Running() == 0
+}
+
+// StopWorker ends a worker's process once it has no jobs, or with force at once, and lets another take its place. It
+// waits until the process takes no more jobs.
+func (d *Dispatcher) StopWorker(ctx context.Context, id string, force bool) (protocol.Worker, *protocol.Error) {
+	p, at, err := d.findWorker(id)
+	if err != nil {
+		return protocol.Worker{}, err
+	}
+	if at == nil {
+		return record(p, id), nil
+	}
+	d.event(func(time.Time) {
+		switch {
+		case d.up[at.Incarnation] != at: // it ends already
+		case force:
+			p.Kill(at.Incarnation)
+		default:
+			d.sched.Recycle(at.worker)
+		}
+	})
+	select {
+	case <-at.Exited():
+		return record(p, id), nil
+	case <-ctx.Done():
+		return protocol.Worker{}, leftError()
+	}
+}
+
+// findWorker finds a worker by its id; its place is nil while it takes no jobs.
+func (d *Dispatcher) findWorker(id string) (*pool, *place, *protocol.Error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var ids []string
+	for _, p := range d.pools {
+		for slot := range p.opts.Spec.MaxWorkers {
+			ids = append(ids, p.Name()+"/"+strconv.Itoa(slot))
+		}
+	}
+	if !slices.Contains(ids, id) {
+		err := protocol.NewError(protocol.CodeUnknownWorker, fmt.Sprintf("there is no worker %q", short(id)))
+		err.Data.Known = nearest(id, ids)
+		return nil, nil, err
+	}
+	name, _, _ := strings.Cut(id, "/")
+	p := d.byName[name]
+	for _, at := range d.placesLocked(p) {
+		if at.WorkerID() == id {
+			return p, at, nil
+		}
+	}
+	return p, nil, nil
+}
+
+// record is what a pool tells of one of its workers.
+func record(p *pool, id string) protocol.Worker {
+	for _, w := range p.List() {
+		if w.Worker == id {
+			return w
+		}
+	}
+	return protocol.Worker{Worker: id, Pool: p.Name(), State: protocol.WorkerStopped, JobIDs: []string{}, LoadedPlugins: []string{}}
+}
