@@ -151,6 +151,21 @@ func (i *instance) logNotYet(c *config.Config) {
 	}
 }
 
+// logUnlimited names the limits that this machine cannot enforce.
+func (i *instance) logUnlimited(c *config.Config) {
+	can := i.host.Limits()
+	for k := range c.Pools {
+		p := &c.Pools[k]
+		for key, missing := range map[string]bool{
+			"memory_limit": p.MemoryLimit > 0 && !can.Memory, "cpu_limit": p.CPULimit > 0 && !can.CPU, "tasks_limit": p.TasksLimit > 0 && !can.Tasks,
+		} {
+			if missing {
+				i.log.Warn("limit cannot be enforced", zap.String("pool", p.Name), zap.String("key", key), zap.String("reason", i.host.Reason()))
+			}
+		}
+	}
+}
+
 // start makes everything, from the listener to the pools; what it made before an error is taken back.
 func (i *instance) start(ctx context.Context, c *cli) (err error) {
 	if i.host, err = process.Open(process.Options{Subreaper: true, Cgroups: true, Orphaned: i.end}); err != nil {
@@ -161,7 +176,9 @@ func (i *instance) start(ctx context.Context, c *cli) (err error) {
 			i.host.Close()
 		}
 	}()
+	i.log.Info("workers are ended with all their descendants", zap.String("by", i.host.TreeKill()), zap.String("reason", i.host.Reason()))
 	o := i.config.Load()
+	i.logUnlimited(o)
 	i.pipes = workers.NewPipes()
 	i.dispatcher = dispatch.New(dispatchLimits(o))
 	defer func() {

@@ -54,6 +54,7 @@ func (i *instance) reloadNow(ctx context.Context) (protocol.DaemonReloadResult, 
 		return protocol.DaemonReloadResult{}, e
 	}
 	i.logNotYet(loaded)
+	i.logUnlimited(loaded)
 	result := i.apply(ctx, next, changes)
 	i.log.Info("configuration reloaded", zap.String("file", next.config.File), zap.Strings("settings", result.Settings),
 		zap.Strings("needs_restart", result.NeedsRestart), zap.Any("pools", result.Pools))

@@ -134,7 +134,7 @@ func TestExampleTellsDefaultsOfSamples(t *testing.T) {
 	}
 	for key, values := range map[string]string{
 		"level": "debug, info, warn, error", "format": "auto, json, console; (not yet) journal", "store": "(not yet) where jobs are kept: memory",
-		"replace": "(not yet) before, after", "restart_policy": "never, on_cancellation, always, backoff",
+		"replace": "before, after", "restart_policy": "never, on_cancellation, always, backoff",
 	} {
 		if !regexp.MustCompile(`(?m)^ +` + key + `: .*# ` + regexp.QuoteMeta(values)).MatchString(text) {
 			t.Errorf("the example does not give the values of %s as %s", key, values)
