@@ -114,7 +114,12 @@ func (d *Dispatcher) Tune(o PoolOptions) {
 	name := o.Spec.Name
 	d.change(name, func(p *pool, now time.Time) {
 		o.Spec.Paused = p.opts.Spec.Paused // until somebody resumes it
+		was := &p.opts.Workers
+		mended := was.Policy != o.Workers.Policy || was.MaxRestartAttempts != o.Workers.MaxRestartAttempts
 		p.tune(o)
+		if mended { // under the new rules the workers that are down may not have to be
+			p.Reset()
+		}
 		d.sched.SetPool(o.Spec, now)
 	})
 }

@@ -140,6 +140,9 @@ func (r *run) Crowded(set *outq.Set) {
 	}
 }
 
+// Logged implements workers.Job.
+func (r *run) Logged(set *outq.Set) { r.hear(set) }
+
 // Oversized implements workers.Job: the caller would miss a chunk, so the job ends.
 func (r *run) Oversized(limit int64, set *outq.Set) {
 	code := protocol.CodeResultTooLarge

@@ -187,6 +187,7 @@ func TestAskAndRetire(t *testing.T) {
 	f.ask(inc, protocol.TypeReload, gate)
 	f.pool.Retire(inc)
 	f.expect("down 1")
+	time.Sleep(100 * time.Millisecond) // many times what a process gets to stop
 	touch(t, gate)
 	f.expect(`asked: ""`, "ended free")
 	f.ask(f.up(0), protocol.TypeReload, gate+"2")

@@ -312,6 +312,7 @@ func (c *counted) end() {
 func (c *counted) ID() string                                  { return c.id }
 func (c *counted) Chunk(_, _ []byte, _ bool, _ *outq.Set) bool { return false }
 func (c *counted) Hold(workers.Holder) bool                    { return false }
+func (c *counted) Logged(*outq.Set)                            {}
 func (c *counted) Crowded(*outq.Set)                           {}
 func (c *counted) Oversized(int64, *outq.Set)                  {}
 func (c *counted) Progress(_, _ []byte, _ *outq.Set)           {}

@@ -99,16 +99,19 @@ func TestRollFails(t *testing.T) {
 	})
 }
 
-// A crash beside a pilot is mended with the options that are known to work.
+// A crash before or beside a pilot is mended with the options that are known to work.
 func TestCrashBesidePilot(t *testing.T) {
 	gate := filepath.Join(t.TempDir(), "gate")
 	f := newFixture(t, func(o *workers.Options) { o.MaxWorkers, o.Policy = 2, workers.PolicyAlways }, "echo")
 	f.up(0)
 	other := f.up(1)
 	f.roll(f.as("gated", "2", gate, "4"))
-	f.pool.Replace(0)
 	kill(t, other)
 	f.expect("down 1", "ended coming")
+	other = f.nextUp()
+	f.pool.Replace(0)
+	kill(t, other)
+	f.expect("down 2", "ended coming")
 	f.run(f.nextUp(), "{}")
 	f.expect("j1 success {}")
 	touch(t, gate)

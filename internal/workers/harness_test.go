@@ -287,6 +287,8 @@ func (j *job) Chunk(chunk, metadata []byte, final bool, _ *outq.Set) bool {
 
 func (j *job) Crowded(*outq.Set) {}
 
+func (j *job) Logged(*outq.Set) { j.f.say("%s logged", j.id) }
+
 func (j *job) Oversized(limit int64, _ *outq.Set) { j.f.say("%s oversized %d", j.id, limit) }
 
 func (j *job) Hold(h workers.Holder) bool {

@@ -372,7 +372,11 @@ func (l *link) progress(m *protocol.Progress) {
 }
 
 func (l *link) log(m *protocol.Log) {
-	l.inc.output.message(m.Level, m.Message, l.clientID(m.JobID), m.Fields)
+	h, held := l.inc.find([]byte(m.JobID))
+	if held {
+		h.job.Logged(&l.set)
+	}
+	l.inc.output.message(m.Level, m.Message, h.id, m.Fields)
 }
 
 // clientID is the id by which clients know a job of this incarnation, "" for any other.

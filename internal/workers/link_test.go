@@ -31,6 +31,7 @@ func (j *sinkJob) Chunk(_, _ []byte, final bool, _ *outq.Set) bool {
 }
 
 func (j *sinkJob) Hold(Holder) bool                  { return false }
+func (j *sinkJob) Logged(*outq.Set)                  {}
 func (j *sinkJob) Crowded(*outq.Set)                 {}
 func (j *sinkJob) Oversized(int64, *outq.Set)        {}
 func (j *sinkJob) Progress(_, _ []byte, _ *outq.Set) {}

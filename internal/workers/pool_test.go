@@ -264,7 +264,7 @@ func TestWorkerLog(t *testing.T) {
 		`{"type":"error","error":"first"}`, `{"type":"error","error":"second"}`,
 		`{"type":"result","job_id":"{id}","status":"success"}`)
 	f.run(f.up(0), "{}")
-	f.expect("j1 success ")
+	f.expect("j1 logged", "j1 success ")
 	var got []string
 	for _, e := range f.logs.All() {
 		m := e.ContextMap()

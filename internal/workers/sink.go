@@ -64,6 +64,8 @@ type Job interface {
 	Hold(h Holder) bool
 	// Progress passes on what the worker says of its progress: a JSON number or null, and a JSON string.
 	Progress(progress, message []byte, set *outq.Set)
+	// Logged says that the worker has logged something about the job, which shows that it is alive.
+	Logged(set *outq.Set)
 	// Result ends the job: r and what it points to are valid during the call.
 	Result(r *Result, set *outq.Set)
 	// Unresponsive says that the job has ignored its cancel for the grace period, while others run beside it. It still
