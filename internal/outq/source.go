@@ -28,6 +28,7 @@ type Source struct {
 	err    error
 	called bool // before, since the last byte
 	owed   int  // bytes handed on since then
+	rest   int  // once a deadline has passed: how many bytes are still taken, without waiting
 }
 
 // NewSource makes the source of c. before is called whenever a read would wait, or much has been read since the last
@@ -59,6 +60,8 @@ func (s *Source) Read(p []byte) (int, error) {
 	err := s.raw.Read(s.call)
 	s.p = nil
 	switch {
+	case s.rest > 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		return s.readRest(p)
 	case err != nil:
 		return 0, err
 	case s.err != nil:
@@ -69,6 +72,36 @@ func (s *Source) Read(p []byte) (int, error) {
 	s.owed += s.n
 	s.called = false
 	return s.n, nil
+}
+
+// Rest makes reads take what is there although the deadline has passed, without waiting and at most limit bytes in all;
+// where nothing is there they fail as the deadline has it. It is called before the first Read.
+func (s *Source) Rest(limit int) { s.rest = limit }
+
+func (s *Source) readRest(p []byte) (n int, err error) {
+	if s.rest == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	p = p[:min(len(p), s.rest)]
+	failed := s.raw.Control(func(fd uintptr) {
+		for {
+			if n, err = readNonblock(int(fd), p); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case errors.Is(err, unix.EAGAIN):
+		return 0, os.ErrDeadlineExceeded
+	case err != nil:
+		return 0, os.NewSyscallError("read", err)
+	case n == 0:
+		return 0, io.EOF
+	}
+	s.rest -= n
+	return n, nil
 }
 
 func (s *Source) settle() error {

@@ -64,6 +64,7 @@ func newLink(inc *Incarnation, maxMessage int) *link {
 		l.waits()
 		return nil
 	})
+	source.Rest(maxPipe) // what the process has written counts, however late it is read
 	l.in = &responses{source: source, pipe: inc.proc.Responses, pipes: inc.gen.opts.Pipes}
 	l.frames = protocol.NewFrameReader(l.in, maxMessage+protocol.FrameOverhead)
 	return l

@@ -52,12 +52,18 @@ func chunkFrame(b []byte, id string, final bool) []byte {
 // linkOver is a link that reads a pipe, ready and with these jobs.
 func linkOver(tb testing.TB, jobs ...*sinkJob) (w *os.File) {
 	tb.Helper()
+	_, w = incarnationOver(tb, jobs...)
+	return w
+}
+
+func incarnationOver(tb testing.TB, jobs ...*sinkJob) (inc *Incarnation, w *os.File) {
+	tb.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		tb.Fatal(err)
 	}
 	worker := &Worker{pool: &Pool{}, mail: newMailbox()}
-	inc := &Incarnation{
+	inc = &Incarnation{
 		worker: worker, gen: &generation{opts: &Options{}}, proc: &process.Process{Responses: r}, log: zap.NewNop(),
 		jobs: map[string]held{}, capacity: 8, exit: make(chan struct{}), created: time.Now(),
 	}
@@ -75,7 +81,7 @@ func linkOver(tb testing.TB, jobs ...*sinkJob) (w *os.File) {
 			tb.Error(inc.link.fault)
 		}
 	})
-	return w
+	return inc, w
 }
 
 // batchOf is n chunks, those of the jobs in turns, the last one final.

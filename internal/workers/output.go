@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"supervisord/internal/outq"
 	"supervisord/protocol"
 )
 
@@ -40,7 +41,9 @@ type output struct {
 
 // read logs the lines of one stream until it ends. It never stops reading before: a worker must not block on its output.
 func (o *output) read(f *os.File, stream string) {
-	r := bufio.NewReaderSize(f, 2*maxLine)
+	source := outq.NewSource(f, func() error { return nil })
+	source.Rest(maxPipe) // the last line counts, however late it is read
+	r := bufio.NewReaderSize(source, 2*maxLine)
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(line) > 0 {

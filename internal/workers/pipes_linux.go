@@ -8,11 +8,14 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"supervisord/internal/outq"
 )
 
 const (
 	defaultPipe = 64 << 10  // as the kernel makes one
 	grownPipe   = 256 << 10 // from which on growing it gains little
+	maxPipe     = 1 << 20   // what a worker may have made of it
 )
 
 // Pipes is the memory that the pipes of all workers together may take beyond what the kernel gives each: a quarter of what
@@ -46,7 +49,7 @@ func (p *Pipes) give(n int64) { p.left.Add(n) }
 // responses reads the pipe of fd 4, and makes it larger once it has been found full: a worker that has more to say than
 // fits it and the daemon would else wait for each other in turns.
 type responses struct {
-	source interface{ Read(p []byte) (int, error) }
+	source *outq.Source
 	pipe   *os.File
 	pipes  *Pipes
 	tried  bool
