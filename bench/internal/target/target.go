@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"supervisord/bench/internal/load"
 )
 
@@ -25,10 +27,11 @@ type Target struct {
 	Protocol load.Protocol
 
 	process *process
+	pid     int
 }
 
-// Pid returns the process that holds the socket.
-func (t *Target) Pid() int { return t.process.cmd.Process.Pid }
+// Pid returns the process that holds the socket, which need not be the one that was started.
+func (t *Target) Pid() int { return t.pid }
 
 // Stop ends the system and all its processes. An error says that it had died, or didn't end by itself.
 func (t *Target) Stop() error { return t.process.stop() }
@@ -89,7 +92,11 @@ func (t *Target) ready() error {
 	for {
 		conn, err := (&net.Dialer{}).DialContext(context.Background(), "unix", t.Socket)
 		if err == nil {
+			t.pid, err = peer(conn)
 			_ = conn.Close()
+			if err != nil {
+				return err
+			}
 			break
 		}
 		if time.Now().After(deadline) {
@@ -106,4 +113,19 @@ func (t *Target) ready() error {
 	}
 	// The daemon holds a call until its worker is up: draining waits for the answer.
 	return load.Once(t.Socket, t.Protocol, time.Until(deadline))
+}
+
+// peer is the process that listens where conn leads to.
+func peer(conn net.Conn) (int, error) {
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, credErr); err != nil {
+		return 0, fmt.Errorf("credentials of the listener: %w", err)
+	}
+	return int(cred.Pid), nil
 }
