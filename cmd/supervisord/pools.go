@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"supervisord/internal/config"
 	"supervisord/internal/dispatch"
@@ -15,24 +16,34 @@ import (
 	"supervisord/internal/workers"
 )
 
+// frameTimeout is what a worker gets to take some of a frame, and to end one that it has begun. One that does neither is
+// wedged, whatever it is; a busy one reads and writes nothing, and so is in no frame.
+const frameTimeout = 30 * time.Second
+
 // poolOptions is what a pool of the configuration is made of. The error says what in it cannot be on this machine.
-func (i *instance) poolOptions(p *config.Pool, maxMessage int64) (dispatch.PoolOptions, error) {
+func (i *instance) poolOptions(p *config.Pool) (dispatch.PoolOptions, error) {
 	credential, err := credentialOf(p.User, p.Group)
 	if err != nil {
 		return dispatch.PoolOptions{}, fmt.Errorf("pool %q: %w", p.Name, err)
+	}
+	env := i.env
+	if p.User != "" && credential != nil {
+		if env, err = envOf(p.User, i.env); err != nil {
+			return dispatch.PoolOptions{}, fmt.Errorf("pool %q: %w", p.Name, err)
+		}
 	}
 	if credential != nil && credential.Uid == 0 && !p.AllowRoot { // by a second name of root, or its number
 		return dispatch.PoolOptions{}, fmt.Errorf("pool %q: user %q is root: give another user, or set allow_root", p.Name, p.User)
 	}
 	o := workers.Options{
 		Name: p.Name, Command: p.Command, Directory: p.Directory,
-		Env: p.Env, InheritEnv: p.InheritEnv, LookupEnv: i.env, Credential: credential,
+		Env: p.Env, InheritEnv: p.InheritEnv, LookupEnv: env, Credential: credential,
 		MemoryLimit: p.MemoryLimit, CPULimit: p.CPULimit, TasksLimit: p.TasksLimit,
-		MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency, Host: i.host, Pipes: i.pipes, MaxMessage: int(maxMessage),
+		MaxWorkers: p.MaxWorkers, Concurrency: p.Concurrency, Host: i.host, Pipes: i.pipes, MaxMessage: int(i.begun.Limits.MaxMessage),
 		Policy: workers.Policy(p.RestartPolicy), MaxRestartAttempts: p.MaxRestartAttempts, RestartReset: p.RestartReset,
 		RestartBackoffBase: p.RestartBackoffBase, RestartBackoffMax: p.RestartBackoffMax,
 		StartTimeout: p.WorkerStartTimeout, CancelGrace: p.CancelGrace, DrainGrace: p.DrainGrace, StopTimeout: p.ShutdownTimeout,
-		ReloadTimeout: p.ReloadTimeout, UnloadTimeout: p.UnloadTimeout,
+		FrameTimeout: frameTimeout, ReloadTimeout: p.ReloadTimeout, UnloadTimeout: p.UnloadTimeout,
 		MaxJobs: p.MaxJobsPerWorker, MaxAge: p.MaxWorkerAge, MaxMemory: p.MaxWorkerMemory,
 		Sink: i.dispatcher, Log: i.log.Named("workers"),
 	}
@@ -56,6 +67,21 @@ func (i *instance) poolOptions(p *config.Pool, maxMessage int64) (dispatch.PoolO
 func replacesBefore(p *config.Pool) bool {
 	usesSlot := slices.ContainsFunc(p.Env, func(kv string) bool { return strings.Contains(kv, "{slot}") })
 	return p.Replace == "before" && !usesSlot && len(p.Resources) == 0
+}
+
+// envOf is the daemon's environment but for what is about its own user.
+func envOf(name string, env func(string) (string, bool)) (func(string) (string, bool), error) {
+	u, err := lookupUser(name)
+	if err != nil {
+		return nil, fmt.Errorf("user %q: %w", name, err)
+	}
+	own := map[string]string{"HOME": u.HomeDir, "USER": u.Username, "LOGNAME": u.Username}
+	return func(key string) (string, bool) {
+		if value, ok := own[key]; ok {
+			return value, true
+		}
+		return env(key)
+	}, nil
 }
 
 // credentialOf is whom the workers of a pool run as; nil for the daemon's own user and group.

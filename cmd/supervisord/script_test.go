@@ -14,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"supervisord/internal/process"
 	"supervisord/protocol"
 	"supervisord/sdk/go/client"
 )
@@ -22,6 +23,8 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
+	process.Main()
+	workerMain(m)
 	testscript.Main(m, map[string]func(){"supervisord": main})
 }
 

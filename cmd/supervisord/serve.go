@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"runtime/pprof"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,8 @@ const gcPercent = 200
 // instance is one running daemon: what serve has made, in the order in which it was.
 type instance struct {
 	end        context.CancelFunc // stops the daemon at once
+	stopping   context.Context    //nolint:containedctx // ends reloads, which come from any connection, when the daemon stops
+	stopWork   context.CancelCauseFunc
 	options    config.LoadOptions
 	env        func(string) (string, bool)
 	config     atomic.Pointer[config.Config]          // the last one that was valid
@@ -79,6 +82,7 @@ type instance struct {
 	release    func() error // gives up the listener
 	host       *process.Host
 	pipes      *workers.Pipes
+	begun      *config.Config // that of the start, of which some keys hold until the end
 	dispatcher *dispatch.Dispatcher
 	backend    *backend
 	server     *rpc.Server
@@ -109,14 +113,16 @@ func serve(ctx context.Context, c *cli, options config.LoadOptions) error {
 	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
+	stopping, stopWork := context.WithCancelCause(ctx)
+	defer stopWork(nil)
 	i := &instance{
-		end: end, options: options, env: c.env, listener: activated,
+		end: end, stopping: stopping, stopWork: stopWork, options: options, env: c.env, listener: activated,
 		reloading: make(chan struct{}, 1), hups: make(chan struct{}, 1),
 	}
 	if err := i.configure(c); err != nil {
 		return err
 	}
-	if err := i.start(ctx, c); err != nil {
+	if err := i.start(ctx); err != nil {
 		return err
 	}
 	return i.run(ctx, signals)
@@ -145,6 +151,23 @@ func (i *instance) configure(c *cli) error {
 	return nil
 }
 
+// withoutPools is what a daemon that was started by its socket follows where a valid configuration cannot be on this
+// machine: ending would only make systemd refuse the clients that wait. Whether the rules of access can be is not known,
+// so it serves root and its own user alone.
+func (i *instance) withoutPools(c *config.Config, fault error) (*next, error) {
+	usable := *c
+	usable.Pools = nil
+	usable.Access = []config.AccessRule{{Users: []string{"0", strconv.Itoa(os.Geteuid())}, Methods: []string{"*"}}}
+	invalid := &config.ValidationError{Path: c.File, Usable: &usable}
+	for _, p := range invalidConfig(c.File, fault).Data.Problems {
+		invalid.Problems = append(invalid.Problems, config.Problem(p))
+	}
+	i.config.Store(&usable)
+	i.invalid.Store(invalid)
+	logProblems(i.log, "invalid configuration", invalidConfig(invalid.Path, invalid))
+	return i.check(&usable)
+}
+
 func (i *instance) logNotYet(c *config.Config) {
 	for _, p := range c.NotYet() {
 		i.log.Warn("setting has no effect in this version", zap.String("path", p.Path))
@@ -167,7 +190,7 @@ func (i *instance) logUnlimited(c *config.Config) {
 }
 
 // start makes everything, from the listener to the pools; what it made before an error is taken back.
-func (i *instance) start(ctx context.Context, c *cli) (err error) {
+func (i *instance) start(ctx context.Context) (err error) {
 	if i.host, err = process.Open(process.Options{Subreaper: true, Cgroups: true, Orphaned: i.end}); err != nil {
 		return err //nolint:wrapcheck // says what could not be done
 	}
@@ -186,10 +209,15 @@ func (i *instance) start(ctx context.Context, c *cli) (err error) {
 			i.dispatcher.Close(ctx)
 		}
 	}()
+	i.begun = o
 	first, err := i.check(o)
+	if err != nil && i.listener != nil {
+		first, err = i.withoutPools(o, err)
+	}
 	if err != nil {
 		return &configError{err: err}
 	}
+	o = first.config
 	if i.listener != nil {
 		i.socket, i.release = i.listener.Addr().String(), i.listener.Close // the file is systemd's
 	} else {
@@ -205,7 +233,7 @@ func (i *instance) start(ctx context.Context, c *cli) (err error) {
 		}
 	}()
 	i.backend = newBackend(i)
-	if i.server, err = rpc.New(i.serverOptions(first, o.Limits.MaxMessage)); err != nil {
+	if i.server, err = rpc.New(i.serverOptions(first)); err != nil {
 		return err //nolint:wrapcheck // a fault of this program
 	}
 	for k := range o.Pools {
@@ -221,8 +249,6 @@ func (i *instance) run(ctx context.Context, signals <-chan os.Signal) error {
 	i.log.Info("daemon started", zap.String("version", version), zap.Int("pid", os.Getpid()),
 		zap.String("config", i.config.Load().File), zap.String("socket", i.socket), zap.Int("pools", len(i.config.Load().Pools)))
 	failed := make(chan error, 1)
-	reloads, stopReloads := context.WithCancelCause(ctx)
-	defer stopReloads(nil)
 	var accepting sync.WaitGroup
 	accepting.Go(func() { failed <- i.server.Serve(ctx, i.listener) })
 
@@ -238,10 +264,11 @@ func (i *instance) run(ctx context.Context, signals <-chan os.Signal) error {
 		case failure = <-failed:
 			stopping = true
 		case s := <-signals:
-			stopping = i.signalled(reloads, s)
+			stopping = i.signalled(s)
 		}
 	}
-	stopReloads(errStopping)
+	i.stopWork(errStopping)
+	i.reloading <- struct{}{} // for good: the one that is under way ends soon, and none begins any more
 	i.reloads.Wait()
 	i.stop(ctx, signals)
 	failure = errors.Join(failure, i.release())
@@ -252,12 +279,12 @@ func (i *instance) run(ctx context.Context, signals <-chan os.Signal) error {
 }
 
 // signalled does what a signal asks for and reports whether that is to stop.
-func (i *instance) signalled(ctx context.Context, s os.Signal) bool {
+func (i *instance) signalled(s os.Signal) bool {
 	switch s {
 	case unix.SIGHUP:
 		select {
 		case i.hups <- struct{}{}:
-			i.reloads.Go(func() { i.hup(ctx) })
+			i.reloads.Go(i.hup)
 		default: // the one that waits will see what this one would
 		}
 	case unix.SIGUSR1:

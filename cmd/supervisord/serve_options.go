@@ -8,12 +8,12 @@ import (
 )
 
 // serverOptions is what the front door is told of a configuration.
-func (i *instance) serverOptions(n *next, maxMessage int64) rpc.Options {
+func (i *instance) serverOptions(n *next) rpc.Options {
 	limits := &n.config.Limits
 	return rpc.Options{
 		MaxConnections: limits.MaxConnections, MaxConnectionsPerUID: limits.MaxConnectionsPerUID,
 		MaxInFlight: limits.MaxInFlight, MaxInFlightPerUID: limits.MaxInFlightPerUID,
-		MaxQueuedBytes: limits.MaxQueuedBytes, MaxMessage: int(maxMessage), MaxBatch: limits.MaxBatch,
+		MaxQueuedBytes: limits.MaxQueuedBytes, MaxMessage: int(i.begun.Limits.MaxMessage), MaxBatch: limits.MaxBatch,
 		OutputBuffer: int(limits.OutputBuffer), SlowClientTimeout: limits.SlowClientTimeout,
 		Version: version, Access: n.access, Backend: i.backend, Invalid: i.invalidError(), Log: i.log.Named("rpc"),
 	}

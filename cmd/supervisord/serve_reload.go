@@ -16,6 +16,7 @@ import (
 	"supervisord/internal/config"
 	"supervisord/internal/dispatch"
 	"supervisord/internal/rpc"
+	"supervisord/internal/workers"
 	"supervisord/protocol"
 )
 
@@ -29,11 +30,18 @@ var errStopping = errors.New("the daemon stops")
 // reload loads the configuration afresh and makes the daemon follow it. An invalid one changes nothing. One reload runs at
 // a time. The end of ctx ends the waiting for new workers, not their coming.
 func (i *instance) reload(ctx context.Context) (protocol.DaemonReloadResult, *protocol.Error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	unhook := context.AfterFunc(i.stopping, func() { cancel(errStopping) })
+	defer unhook()
 	select {
 	case i.reloading <- struct{}{}:
 		defer func() { <-i.reloading }()
 	case <-ctx.Done():
-		return protocol.DaemonReloadResult{}, detachedError()
+		return protocol.DaemonReloadResult{}, i.endedReload()
+	}
+	if i.stopping.Err() != nil {
+		return protocol.DaemonReloadResult{}, i.endedReload()
 	}
 	return i.reloadNow(ctx)
 }
@@ -80,7 +88,7 @@ func (i *instance) check(c *config.Config) (*next, error) {
 	}
 	for k := range c.Pools {
 		p := &c.Pools[k]
-		o, err := i.poolOptions(p, c.Limits.MaxMessage)
+		o, err := i.poolOptions(p)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("pools[%d]: %w", k, err))
 		}
@@ -94,10 +102,7 @@ func (i *instance) apply(ctx context.Context, n *next, changes config.Changes) p
 	result := protocol.DaemonReloadResult{Settings: []string{}, NeedsRestart: []string{}, Pools: []protocol.PoolChange{}}
 	result.Settings = append(result.Settings, changes.Settings...)
 	result.NeedsRestart = append(result.NeedsRestart, changes.NeedsRestart...)
-	// A worker that was told of a smaller limit gets no larger message: those who may send one have to wait for the rolls.
-	most := n.config.Limits.MaxMessage
-	i.follow(n, min(most, i.config.Load().Limits.MaxMessage))
-	defer i.follow(n, most)
+	i.follow(n)
 
 	var (
 		mu    sync.Mutex
@@ -150,14 +155,29 @@ func (i *instance) roll(ctx context.Context, o dispatch.PoolOptions) (protocol.P
 	case limit.Err() != nil && errors.Is(err, context.Cause(limit)):
 		return protocol.PoolRolled, "under way, a worker is replaced when its job has ended: "
 	default:
-		return protocol.PoolKept, err.Error()
+		return protocol.PoolKept, keptReason(err)
 	}
 }
 
+// keptReason is why a pool keeps its old workers, in one line, for a reader who knows which pool it is: where a new one
+// has said something on stderr, its last line is most likely what is wrong.
+func keptReason(err error) string {
+	e, ok := errors.AsType[*workers.RollError](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case e.Exit == nil || len(e.Exit.Stderr) == 0:
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Exit.Stderr[len(e.Exit.Stderr)-1]
+}
+
 // current is the configuration that the daemon follows: of a pool whose roll has failed, or not been decided yet, it is
-// the old one.
+// the old one, and of keys that hold only after a restart those of the start.
 func (i *instance) current() *config.Config {
 	c := *i.config.Load()
+	c.Socket, c.Metrics, c.Jobs = i.begun.Socket, i.begun.Metrics, i.begun.Jobs
+	c.Log.Format, c.Limits.MaxMessage = i.begun.Log.Format, i.begun.Limits.MaxMessage
 	pools := c.Pools
 	c.Pools = nil
 	for k := range pools {
@@ -168,12 +188,12 @@ func (i *instance) current() *config.Config {
 	return &c
 }
 
-// follow puts the settings outside of the pools into force, but for the size of messages.
-func (i *instance) follow(n *next, maxMessage int64) {
+// follow puts the settings outside of the pools into force.
+func (i *instance) follow(n *next) {
 	o := n.config
 	i.config.Store(o)
 	i.invalid.Store(nil)
-	if err := i.server.Reconfigure(i.serverOptions(n, maxMessage)); err != nil {
+	if err := i.server.Reconfigure(i.serverOptions(n)); err != nil {
 		i.log.Error("limits stay as they were", zap.Error(err)) // a fault of this program: config has checked them
 	}
 	i.dispatcher.SetLimits(dispatchLimits(o))
@@ -203,18 +223,24 @@ func logProblems(log *zap.Logger, message string, e *protocol.Error) {
 }
 
 // hup is the reload of a SIGHUP.
-func (i *instance) hup(ctx context.Context) {
+func (i *instance) hup() {
 	select {
 	case i.reloading <- struct{}{}:
-	case <-ctx.Done():
+	case <-i.stopping.Done():
 		return
 	}
 	<-i.hups
-	_, _ = i.reloadNow(ctx) // both are in the log
+	_, _ = i.reloadNow(i.stopping) // both are in the log
 	<-i.reloading
 }
 
-func detachedError() *protocol.Error {
+// endedReload is for a reload that was not begun.
+func (i *instance) endedReload() *protocol.Error {
+	if i.stopping.Err() != nil {
+		e := protocol.NewError(protocol.CodeServerCancelled, "the daemon stops")
+		e.Data.How, e.Data.By = new(protocol.HowQueued), protocol.ByShutdown
+		return e
+	}
 	e := protocol.NewError(protocol.CodeCancelled, "no longer waiting for the reload before")
 	e.Data.How, e.Data.By = new(protocol.HowDetached), protocol.ByCaller
 	return e

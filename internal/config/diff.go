@@ -70,8 +70,7 @@ type Changes struct {
 type PoolChange struct {
 	// Name is the pool's.
 	Name string
-	// Keys are those that differ, as they stand in the pool: command, plugins, job_timeout. One does not stand in it and
-	// makes every pool roll, limits.max_message.
+	// Keys are those that differ, as they stand in the pool: command, plugins, job_timeout.
 	Keys []string
 }
 
@@ -92,10 +91,6 @@ func Diff(before, after *Config) Changes {
 			continue
 		}
 		keys, roll := diffPool(reflect.ValueOf(*was), reflect.ValueOf(*now))
-		if before.Limits.MaxMessage != after.Limits.MaxMessage {
-			// A worker is told once, when it starts, how long its frames may be.
-			keys, roll = append(keys, "limits.max_message"), true
-		}
 		switch {
 		case roll:
 			c.Rolled = append(c.Rolled, PoolChange{Name: now.Name, Keys: keys})

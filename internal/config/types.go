@@ -69,8 +69,9 @@ type Limits struct {
 	// MaxMessage.
 	MaxQueuedBytes int64 `mapstructure:"max_queued_bytes" unit:"size"`
 	// MaxMessage is the longest message of a client, and with 64 KiB more the longest frame of a worker, in bytes.
-	// Default 16MiB; 1KiB to 1GiB, since without it one message could take all memory.
-	MaxMessage int64 `mapstructure:"max_message" unit:"size"`
+	// Default 16MiB; 1KiB to 1GiB, since without it one message could take all memory. A worker is told once, when it
+	// starts, how long its frames may be, so another value holds after a restart of the daemon.
+	MaxMessage int64 `mapstructure:"max_message" unit:"size" diff:"restart"`
 	// MaxBatch is how many requests one batch may hold. Default 1000; 0: no limit.
 	MaxBatch int `mapstructure:"max_batch"`
 	// OutputBuffer is how many unsent bytes a connection may have before the daemon stops reading from it. Default
@@ -156,7 +157,7 @@ type Pool struct {
 	// any other braces stay as they are. Default: none.
 	Env []string `mapstructure:"env"`
 	// InheritEnv are the names of those variables that workers get from the daemon's own environment; Env wins.
-	// Default PATH, HOME, LANG, LC_ALL, TZ.
+	// Default PATH, HOME, LANG, LC_ALL, TZ. HOME, USER and LOGNAME are those of User where it is set.
 	InheritEnv []string `mapstructure:"inherit_env"`
 	// User is whom the workers run as, by name or number in quotes. Default "": the daemon's own user.
 	User string `mapstructure:"user"`

@@ -80,7 +80,7 @@ func (d *Dispatcher) loadLocked(at *place, plugin string) {
 		}
 		d.event(func(now time.Time) {
 			if err != nil {
-				at.pool.refused[plugin] = refusal{err.Error(), at.Stderr()}
+				at.pool.refused[plugin] = refusal{err.Error(), at.Incarnation}
 			} else {
 				delete(at.pool.refused, plugin)
 			}
@@ -188,6 +188,8 @@ func (d *Dispatcher) eachWorkerOf(ctx context.Context, p *pool, request func(*po
 			o.Status, o.Error = protocol.StatusError, err.Error()
 		case answer.Error != "":
 			o.Status, o.Error = protocol.StatusError, answer.Error
+		case q.Type == protocol.TypeReload:
+			d.event(func(time.Time) { delete(p.refused, q.Plugin) })
 		}
 		outcomes = append(outcomes, o)
 	}

@@ -158,7 +158,7 @@ func (d *Dispatcher) carryOutLocked(now time.Time, set *outq.Set) {
 				r.job.Finish(nil, d.rejection(r.job, e), "", protocol.HowQueued, now, set)
 				d.freeRunLocked(r)
 			case schedule.Start:
-				d.byName[e.Pool].Start(e.Slot)
+				d.byName[e.Pool].start(e.Slot)
 			case schedule.Expire:
 				r := ownerOf(e.Task)
 				d.endLocked(r.job, deadlineEnding(protocol.PhaseRun, e.Limit), now, set)
@@ -168,7 +168,7 @@ func (d *Dispatcher) carryOutLocked(now time.Time, set *outq.Set) {
 				r := ownerOf(e.Task)
 				d.endLocked(r.job, stalled(r.at.WorkerID(), e.Limit), now, set)
 			case schedule.Replace:
-				if !d.byName[e.Pool].Replace(e.Slot) { // it has ended a moment ago, or ends
+				if !d.byName[e.Pool].replace(e.Slot) { // it has ended a moment ago, or ends
 					d.sched.ReplaceFailed(e.Pool, e.Slot)
 				}
 			case schedule.Retire:

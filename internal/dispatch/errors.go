@@ -66,11 +66,15 @@ func (d *Dispatcher) rejection(j *jobs.Job, e *schedule.Effect) *protocol.Error 
 		err.Data.Phase, err.Data.LimitMS, err.Data.Chunks = protocol.PhaseQueue, protocol.Milliseconds(e.Limit), new(int64(0))
 		return err
 	case schedule.NotLoaded:
+		p := d.offeringLocked(j.Plugin, j.Pool)
+		if p == nil || !p.offers(j.Plugin) { // only workers of an older generation had it
+			return d.unknownPluginLocked(j.Plugin, j.Pool)
+		}
 		err := protocol.NewError(protocol.CodePoolUnavailable, fmt.Sprintf("no worker could load plugin %q", short(j.Plugin)))
 		err.Data.State, err.Data.Reason = protocol.PoolFailed, "load_failed"
-		if p := d.offeringLocked(j.Plugin, j.Pool); p != nil && p.refused[j.Plugin].text != "" {
+		if p.refused[j.Plugin].text != "" {
 			err.Message += ": " + p.refused[j.Plugin].text
-			err.Data.StderrTail = p.refused[j.Plugin].stderr
+			err.Data.StderrTail = p.refused[j.Plugin].by.Stderr() // some of it may have come after the answer
 		}
 		return err
 	case schedule.Unavailable:

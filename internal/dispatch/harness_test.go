@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"strconv"
 	"sync"
@@ -22,7 +23,7 @@ import (
 	"supervisord/protocol"
 )
 
-func TestMain(m *testing.M) { workertest.Main(m, roles, badRoles) }
+func TestMain(m *testing.M) { workertest.Main(m, roles, badRoles, models) }
 
 // patience is what a test waits for an event that has to come.
 const patience = 20 * time.Second
@@ -114,7 +115,8 @@ type setup struct {
 
 	role     string
 	args     []string
-	attempts int // max_attempts
+	attempts int                        // max_attempts
+	config   map[string]json.RawMessage // of plugins
 }
 
 // add adds a pool of one worker in a role, unless change wants something else.
@@ -136,7 +138,7 @@ func (f *fixture) add(name, role string, change func(*setup)) *workers.Pool {
 	s.Options.MaxWorkers = s.PoolSpec.MaxWorkers
 	s.PoolSpec.Concurrency = s.Options.Concurrency
 	for _, name := range s.PoolSpec.Plugins {
-		s.Options.Plugins = append(s.Options.Plugins, workers.Plugin{Name: name})
+		s.Options.Plugins = append(s.Options.Plugins, workers.Plugin{Name: name, Config: s.config[name]})
 	}
 	if s.Command == nil {
 		s.Command, s.Env = workertest.Command(s.role, s.args...)
@@ -157,6 +159,16 @@ func (s *setup) options() dispatch.PoolOptions {
 func (f *fixture) settled() {
 	f.t.Helper()
 	await(f.t, f.d.Settled(), "the workers to be ready")
+}
+
+// eventually waits until something holds of which no event tells.
+func (f *fixture) eventually(what string, holds func() bool) {
+	f.t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatal("waited in vain for " + what)
+		}
+	}
 }
 
 func await(t testing.TB, c <-chan struct{}, what string) {

@@ -44,7 +44,7 @@ func (d *Dispatcher) idle(at *place) bool {
 }
 
 // StopWorker ends a worker's process once it has no jobs, or with force at once, and lets another take its place. It
-// waits until the process takes no more jobs.
+// waits until the process has ended. The error may be that it stays, since its successor did not become ready.
 func (d *Dispatcher) StopWorker(ctx context.Context, id string, force bool) (protocol.Worker, *protocol.Error) {
 	p, at, err := d.findWorker(id)
 	if err != nil {
@@ -53,24 +53,28 @@ func (d *Dispatcher) StopWorker(ctx context.Context, id string, force bool) (pro
 	if at == nil {
 		return record(p, id), nil
 	}
+	var r *failedSuccessor
 	d.event(func(time.Time) {
+		r = at.failed
 		switch {
-		case d.up[at.Incarnation] != at: // it ends already
-		case force:
+		case force: // also one that ends its jobs before it goes
 			p.Kill(at.Incarnation)
-		default:
-			d.sched.Recycle(at.worker)
+		case d.up[at.Incarnation] == at:
+			d.recycleLocked(at)
 		}
 	})
 	select {
 	case <-at.Exited():
 		return record(p, id), nil
+	case <-r.done:
+		return protocol.Worker{}, at.stays(r)
 	case <-ctx.Done():
 		return protocol.Worker{}, leftError()
 	}
 }
 
-// findWorker finds a worker by its id; its place is nil while it takes no jobs.
+// findWorker finds a worker by its id. Its place, which may take no more jobs, is nil while it has no process that was
+// ready.
 func (d *Dispatcher) findWorker(id string) (*pool, *place, *protocol.Error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,12 +91,21 @@ func (d *Dispatcher) findWorker(id string) (*pool, *place, *protocol.Error) {
 	}
 	name, _, _ := strings.Cut(id, "/")
 	p := d.byName[name]
-	for _, at := range d.placesLocked(p) {
-		if at.WorkerID() == id {
+	for _, at := range p.latest {
+		if at.WorkerID() == id && !at.ended() {
 			return p, at, nil
 		}
 	}
 	return p, nil, nil
+}
+
+func (at *place) ended() bool {
+	select {
+	case <-at.Exited():
+		return true
+	default:
+		return false
+	}
 }
 
 // record is what a pool tells of one of its workers.

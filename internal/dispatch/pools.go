@@ -41,6 +41,8 @@ type pool struct {
 	commands chan struct{}
 	// slots is what is known of the processes of each slot.
 	slots map[int]slotProcesses
+	// latest are the workers that came up last, by slot; they may have ended.
+	latest map[int]*place
 	// refused is why a plugin could not be loaded, by name.
 	refused map[string]refusal
 }
@@ -54,16 +56,18 @@ type slotProcesses struct {
 
 // refusal is why a plugin could not be loaded.
 type refusal struct {
-	text   string
-	stderr []string // the last lines of the worker
+	text string
+	by   *workers.Incarnation
 }
 
 // roll is a new generation of a pool's processes before its first one is ready.
 type roll struct {
 	opts       PoolOptions
 	generation uint64
-	done       chan struct{}
-	err        error // once done is closed
+	// asked says that a process was asked for since, which is its first one.
+	asked bool
+	done  chan struct{}
+	err   error // once done is closed
 }
 
 // ran notes how long a job took; the last few count most.
@@ -99,7 +103,7 @@ func (d *Dispatcher) Add(o PoolOptions) error {
 
 func (d *Dispatcher) addLocked(p *workers.Pool, o PoolOptions) {
 	entry := &pool{
-		Pool: p, opts: o, told: map[string]protocol.PluginInfo{}, refused: map[string]refusal{}, slots: map[int]slotProcesses{}, commands: make(chan struct{}, 1),
+		Pool: p, opts: o, told: map[string]protocol.PluginInfo{}, refused: map[string]refusal{}, slots: map[int]slotProcesses{}, latest: map[int]*place{}, commands: make(chan struct{}, 1),
 	}
 	d.pools = append(d.pools, entry)
 	d.byName[o.Spec.Name] = entry
@@ -173,14 +177,16 @@ func (d *Dispatcher) goneLocked(name string) {
 // and the error says why. The end of ctx is not waited for by the roll, which goes on.
 func (d *Dispatcher) Roll(ctx context.Context, o PoolOptions) error {
 	r := &roll{opts: o, done: make(chan struct{})}
-	if !d.change(o.Spec.Name, func(p *pool, now time.Time) {
+	if !d.change(o.Spec.Name, func(p *pool, _ time.Time) { //nolint:contextcheck // the end of other pools is not the caller's
 		var err error
 		if r.generation, err = p.Roll(o.Workers); err != nil {
 			r.end(err)
 			return
 		}
 		p.rolls = append(p.rolls, r)
-		d.recycleLocked(p)
+		for _, at := range d.placesLocked(p) {
+			d.sched.Recycle(at.worker)
+		}
 	}) {
 		return fmt.Errorf("pool %q: %w", o.Spec.Name, errNoPool)
 	}
@@ -218,11 +224,49 @@ func (d *Dispatcher) Rolled(wp *workers.Pool, generation uint64, err error) {
 			clear(p.refused)
 			d.retellLocked(p)
 			d.sched.SetPool(r.opts.Spec, now)
+			d.recycleOldLocked(p)
 		} else if len(p.rolls) == 0 {
-			d.sched.Keep(wp.Name())
+			d.keepLocked(p)
 		}
 		r.end(err)
 	})
+}
+
+// recycleOldLocked replaces what came up of the old generation after the roll had begun.
+func (d *Dispatcher) recycleOldLocked(p *pool) {
+	for _, at := range d.placesLocked(p) {
+		if !at.Current() {
+			d.sched.Recycle(at.worker)
+		}
+	}
+}
+
+// start asks for a process in a slot that has none.
+func (p *pool) start(slot int) {
+	p.asked()
+	p.Start(slot)
+}
+
+// replace asks for a second process in a slot; false is that there will be none.
+func (p *pool) replace(slot int) bool {
+	if !p.Replace(slot) {
+		return false
+	}
+	p.asked()
+	return true
+}
+
+func (p *pool) asked() {
+	if n := len(p.rolls); n > 0 {
+		p.rolls[n-1].asked = true
+	}
+}
+
+// behind reports whether a worker that has come up is to be replaced for a roll: it is of an old generation, or was on its
+// way when the roll came, whose first process nobody has asked for since there was nothing to be replaced.
+func (p *pool) behind(inc *workers.Incarnation) bool {
+	n := len(p.rolls)
+	return !inc.Current() || n > 0 && !p.rolls[n-1].asked
 }
 
 // retellLocked forgets what workers of the old generation have said of their plugins.
@@ -238,6 +282,7 @@ func (d *Dispatcher) retellLocked(p *pool) {
 // hear notes what a worker says of its plugins.
 func (p *pool) hear(ready *protocol.Ready) {
 	for _, plugin := range ready.LoadedPlugins {
+		delete(p.refused, plugin)
 		p.told[plugin] = protocol.PluginInfo{Name: plugin}
 	}
 	for _, info := range ready.Plugins {
@@ -263,20 +308,22 @@ func (d *Dispatcher) Change(name string, do func(o *PoolOptions) bool) bool {
 // until none of them takes jobs any more, or ctx ends, which leaves the rest to come.
 func (d *Dispatcher) Restart(ctx context.Context, name string) *protocol.Error {
 	var places []*place
-	if !d.change(name, func(p *pool, _ time.Time) {
+	var failures []*failedSuccessor
+	if !d.change(name, func(p *pool, _ time.Time) { //nolint:contextcheck // the end of other pools is not the caller's
 		places = d.placesLocked(p)
 		p.Reset()
-		d.recycleLocked(p)
+		for _, at := range places {
+			failures = append(failures, at.failed)
+			d.recycleLocked(at)
+		}
 	}) {
 		return d.UnknownPool(name)
 	}
-	for _, at := range places {
+	for i, at := range places {
 		select {
 		case <-at.gone:
-		case exit := <-at.kept:
-			err := protocol.NewError(protocol.CodePoolUnavailable, fmt.Sprintf("worker %s stays: its successor did not become ready: %s", at.WorkerID(), exit.Message))
-			err.Data.State, err.Data.Reason, err.Data.StderrTail = protocol.PoolReady, exit.Message, exit.Stderr
-			return err
+		case <-failures[i].done:
+			return at.stays(failures[i])
 		case <-ctx.Done():
 			return leftError()
 		}
@@ -284,9 +331,19 @@ func (d *Dispatcher) Restart(ctx context.Context, name string) *protocol.Error {
 	return nil
 }
 
-func (d *Dispatcher) recycleLocked(p *pool) {
+// recycleLocked has a worker replaced for a reason of its own.
+func (d *Dispatcher) recycleLocked(at *place) {
+	at.due = true
+	d.sched.Recycle(at.worker)
+}
+
+// keepLocked ends a roll that has failed: only those workers are replaced that are to be for another reason.
+func (d *Dispatcher) keepLocked(p *pool) {
+	d.sched.Keep(p.Name())
 	for _, at := range d.placesLocked(p) {
-		d.sched.Recycle(at.worker)
+		if at.due {
+			d.sched.Recycle(at.worker)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -78,14 +79,19 @@ var roles = map[string]workertest.Role{
 // acts are the params of a job of an actor, in the order in which it does them. It answers with its params.
 type acts struct {
 	Deaf   bool   // ignores SIGTERM from now on
+	Note   string // writes a line to this file
 	Stderr string // says a line
+	Grow   int    // takes so many bytes of memory
 	Chunks int    // sends so many
 	Pad    int    // and makes each so much longer
 	Gate   string // waits until the gate of this path is opened
+	Upto   int    // does the rest only in the incarnations up to this; 0: in all
 	Hang   bool   // does nothing more
 	Signal int    // kills itself
 	Exit   int    // exits
 	Raw    string // sends a frame
+	Every  string // sends it every 20 ms
+	Times  int    // so often
 	Big    int    // answers with so many bytes
 }
 
@@ -97,20 +103,27 @@ func act(l *workertest.Link, job *protocol.Execute) {
 	if a.Deaf {
 		signal.Ignore(syscall.SIGTERM)
 	}
+	if a.Note != "" {
+		note(a.Note)
+	}
 	if a.Stderr != "" {
 		_, _ = os.Stderr.WriteString(a.Stderr + "\n")
+	}
+	if a.Grow > 0 {
+		_, _ = unix.Mmap(-1, 0, a.Grow, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_POPULATE)
 	}
 	for i := range a.Chunks {
 		l.Chunk(job, strconv.Quote(strconv.Itoa(i)+strings.Repeat("x", a.Pad)))
 	}
 	if a.Gate != "" {
-		f, err := os.Open(a.Gate)
-		if err != nil {
-			panic(err)
-		}
-		_ = f.Close()
+		waitAt(a.Gate)
+	}
+	for range a.Times {
+		time.Sleep(20 * time.Millisecond)
+		l.Frame([]byte(strings.ReplaceAll(a.Every, "ID", job.JobID)))
 	}
 	switch {
+	case a.Upto > 0 && incarnation() > a.Upto:
 	case a.Hang:
 		workertest.Forever()
 	case a.Signal > 0:
@@ -125,6 +138,35 @@ func act(l *workertest.Link, job *protocol.Execute) {
 		return
 	}
 	l.Succeed(job, string(job.Params))
+}
+
+// note writes a line to a file.
+func note(path string) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = f.WriteString("here\n")
+	_ = f.Close()
+}
+
+// incarnation is the number of this process.
+func incarnation() int {
+	n, err := strconv.Atoi(os.Getenv(protocol.EnvIncarnation))
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// waitAt waits until a gate is opened.
+func waitAt(path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = io.Copy(io.Discard, f)
+	_ = f.Close()
 }
 
 // gate is a fifo at which a job waits until somebody opens it.
@@ -147,14 +189,24 @@ func newGate(t *testing.T) gate {
 // params are those of a job that waits at the gate, and has said so by a chunk before.
 func (g gate) params() string { return `{"chunks":1,"gate":"` + string(g) + `"}` }
 
-// open lets the job that waits go on.
+// open lets the process that waits, or is going to, go on.
 func (g gate) open(t *testing.T) {
 	t.Helper()
-	f, err := os.OpenFile(string(g), os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
+	g.reached(t)()
+}
+
+// reached waits until a process waits at the gate, which go lets go on.
+func (g gate) reached(t *testing.T) (goOn func()) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		f, err := os.OpenFile(string(g), os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			return func() { _ = f.Close() }
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody waits at the gate: %v", err)
+		}
 	}
-	_ = f.Close()
 }
 
 func flood(l *workertest.Link, _ []string) {

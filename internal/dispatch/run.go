@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"encoding/json"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -45,12 +46,30 @@ type place struct {
 	reserved func()
 	// gone is closed when it takes no more jobs.
 	gone chan struct{}
-	// kept gets the end of a successor that did not become ready; what nobody takes is dropped.
-	kept chan *workers.Exit
+	// due says that it is to be replaced for a reason of its own, whatever becomes of a roll. Guarded by the dispatcher's
+	// lock.
+	due bool
+	// failed tells those who wait for a successor that it did not become ready; then another one takes its place, for the
+	// next successor. Guarded by the dispatcher's lock.
+	failed *failedSuccessor
 	// asOf is when it said last what its state is, config what it said then of its current plugin. Guarded by the
 	// dispatcher's lock.
 	asOf   time.Time
 	config json.RawMessage
+}
+
+// failedSuccessor is how a successor ended that did not become ready.
+type failedSuccessor struct {
+	done chan struct{}
+	exit *workers.Exit // once done is closed
+}
+
+// stays is the error for a worker that was to be replaced and serves on.
+func (at *place) stays(r *failedSuccessor) *protocol.Error {
+	err := protocol.NewError(protocol.CodePoolUnavailable,
+		fmt.Sprintf("worker %s stays: its successor did not become ready: %s", at.WorkerID(), r.exit.Message))
+	err.Data.State, err.Data.Reason, err.Data.StderrTail = protocol.PoolReady, r.exit.Message, r.exit.Stderr
+	return err
 }
 
 var _ workers.Job = (*run)(nil)

@@ -26,9 +26,13 @@ func (d *Dispatcher) WorkerUp(inc *workers.Incarnation) {
 		s.serves = true
 		p.slots[inc.Slot()] = s
 		w := d.sched.WorkerUp(name, inc.Slot(), inc.Capacity(), ready.LoadedPlugins, now)
-		at := &place{Incarnation: inc, pool: p, worker: w, gone: make(chan struct{}), kept: make(chan *workers.Exit, 1), asOf: now}
+		at := &place{Incarnation: inc, pool: p, worker: w, gone: make(chan struct{}), failed: &failedSuccessor{done: make(chan struct{})}, asOf: now}
 		w.Owner = at
 		d.up[inc] = at
+		p.latest[inc.Slot()] = at
+		if p.behind(inc) {
+			d.sched.Recycle(w)
+		}
 		d.settleLocked(name, inc.Slot())
 	})
 }
@@ -80,7 +84,11 @@ func (d *Dispatcher) WorkerRetired(p *workers.Pool, slot int) {
 		s := known.slots[slot]
 		if s.older > 0 {
 			s.older--
-			d.sched.Retired(p.Name())
+			d.sched.Retired(p.Name(), slot)
+			// What was to replace its successor, which a slot with two processes cannot have, has been refused meanwhile.
+			if at := known.latest[slot]; d.up[at.Incarnation] == at && (at.due || known.behind(at.Incarnation)) {
+				d.sched.Recycle(at.worker)
+			}
 		} else { // its successor is not ready yet
 			s.serves = false
 			d.sched.SlotComing(p.Name(), slot)
@@ -93,7 +101,7 @@ func (d *Dispatcher) WorkerRetired(p *workers.Pool, slot int) {
 func (d *Dispatcher) WorkerDue(inc *workers.Incarnation, _ string) {
 	d.event(func(time.Time) {
 		if at := d.up[inc]; at != nil {
-			d.sched.Recycle(at.worker)
+			d.recycleLocked(at)
 		}
 	})
 }
@@ -105,15 +113,18 @@ func (d *Dispatcher) ReplaceFailed(p *workers.Pool, slot int, exit *workers.Exit
 		if known == nil || known.Pool != p {
 			return
 		}
-		if len(known.rolls) > 0 { // it was the first of a generation: the others stay, too
+		if n := len(known.rolls); n > 0 && known.rolls[n-1].asked { // it was the first of a generation: the others stay, too
 			d.sched.Keep(p.Name())
 		}
 		d.sched.ReplaceFailed(p.Name(), slot)
 		for _, at := range d.up {
 			if at.pool.Pool == p && at.Slot() == slot {
-				select {
-				case at.kept <- exit:
-				default: // nobody has asked for the one before
+				at.due = false
+				at.failed.exit = exit
+				close(at.failed.done)
+				at.failed = &failedSuccessor{done: make(chan struct{})}
+				if known.behind(at.Incarnation) { // a roll came while that was on its way
+					d.sched.Recycle(at.worker)
 				}
 			}
 		}

@@ -322,7 +322,7 @@ func (j *Job) Finish(data []byte, err *protocol.Error, endedBy string, how proto
 	if j.ending != nil {
 		j.how = how
 	}
-	if n := len(j.attempts); n > 0 {
+	if n := len(j.attempts); n > 0 && before != protocol.JobPending {
 		j.attempts[n-1].EndedAt, j.attempts[n-1].EndedBy = &j.ended, endedBy
 		if err != nil && (err.Code == protocol.CodeWorkerDied || err.Code == protocol.CodeQuarantined) {
 			err.Data.Attempts = j.attempts

@@ -238,7 +238,23 @@ func (g *cgroup) memory() (int64, bool) {
 	if g == nil {
 		return 0, false
 	}
-	return number(g.dir, "memory.current")
+	current, ok := number(g.dir, "memory.current")
+	if !ok {
+		return 0, false
+	}
+	// Files that were read stay in memory until somebody needs it, which is no reason to end anybody.
+	stat, err := os.ReadFile(filepath.Join(g.dir, "memory.stat"))
+	if err != nil {
+		return current, true
+	}
+	for line := range strings.Lines(string(stat)) {
+		if text, found := strings.CutPrefix(line, "inactive_file "); found {
+			if cache, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil {
+				current = max(0, current-cache)
+			}
+		}
+	}
+	return current, true
 }
 
 // oom is what the process had if the kernel killed it for its memory, else nil.

@@ -104,11 +104,17 @@ func (p *Process) waitZombie() error {
 // The error says that the process may not be signalled, EPERM for one of another user without the capability; a process
 // that has exited is none. It may be called until Reap.
 func (p *Process) Signal(s syscall.Signal) error {
-	if err := syscall.Kill(-p.pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+	to := -p.pid
+	err := syscall.Kill(to, s)
+	if errors.Is(err, syscall.ESRCH) { // it may have left its group
+		to = p.pid
+		err = syscall.Kill(to, s)
+	}
+	if err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signal process %d: %w", p.pid, err)
 	}
 	if s != syscall.SIGKILL {
-		_ = syscall.Kill(-p.pid, syscall.SIGCONT) // as above
+		_ = syscall.Kill(to, syscall.SIGCONT) // as above
 	}
 	return nil
 }
@@ -124,6 +130,7 @@ func (p *Process) Kill() {
 func (p *Process) kill() {
 	p.dying.Store(true)
 	p.cgroup.kill()
+	_ = syscall.Kill(p.pid, syscall.SIGKILL)  // it may have left its group
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // exited, or of another user, whom its cgroup has killed
 }
 

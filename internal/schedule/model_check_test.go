@@ -110,7 +110,7 @@ func (m *model) checkPool(p *modelPool) {
 
 // making is how many processes end and make room.
 func (p *modelPool) making() int {
-	n := p.leaving
+	n := len(p.leavers)
 	for _, s := range p.slots {
 		if s.phase == leaving {
 			n++

@@ -223,7 +223,7 @@ func (m *model) recycled(w *modelWorker) {
 // next is the worker of p that is to be recycled next; nil for none.
 func (p *modelPool) next() *modelWorker {
 	for _, w := range p.due {
-		if w.up && w.hold == unheld {
+		if w.up && w.hold == unheld && !slices.Contains(p.leavers, w.slot) {
 			return w
 		}
 	}

@@ -239,9 +239,9 @@ func (m *model) workerUp(p *modelPool, slot, capacity, loaded int) {
 	old := s.worker
 	if old != nil {
 		old.up, old.owed = false, true
-		p.leaving++
+		p.leavers = append(p.leavers, slot)
 	} else if s.successor && (s.phase == ending || s.phase == leaving) {
-		p.leaving++
+		p.leavers = append(p.leavers, slot)
 	}
 	*s = modelSlot{phase: up, worker: w}
 	if p.rolling == slot {
@@ -337,12 +337,13 @@ func (m *model) replaceFailed(p *modelPool, slot int, keep bool) {
 
 // ends says that a process that had a successor has ended.
 func (m *model) ends(p *modelPool) {
-	if p.leaving == 0 {
+	if len(p.leavers) == 0 {
 		return
 	}
-	m.note("a retired worker of %s has ended", p.Name)
-	p.leaving--
-	m.m.Retired(p.Name)
+	slot := p.leavers[0]
+	m.note("a retired worker of %s/%d has ended", p.Name, slot)
+	p.leavers = p.leavers[1:]
+	m.m.Retired(p.Name, slot)
 	m.apply()
 }
 

@@ -98,7 +98,7 @@ type modelPool struct {
 	schedule.PoolSpec
 	removed, gone bool
 	slots         [modelSlots]modelSlot
-	leaving       int // retired with a successor
+	leavers       []int // slots of workers that were retired and have a successor
 	offered       []string
 	named         bool
 	expected      int
@@ -151,7 +151,7 @@ func (p *modelPool) live() int  { return p.count(coming, ending, up) }
 func (p *modelPool) least() int { return min(p.MinWorkers, p.MaxWorkers) }
 
 func (p *modelPool) processes() int {
-	n := p.leaving
+	n := len(p.leavers)
 	for _, s := range p.slots {
 		if s.phase != free && s.phase != gone {
 			n++

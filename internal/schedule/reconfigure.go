@@ -11,7 +11,7 @@ func (p *pool) undetermined() bool { return !p.loads() && !p.named }
 // AddPool adds a pool, whose name must be new, with all slots free, and asks for its MinWorkers. A name that was removed
 // is new after its PoolGone.
 func (m *Machine) AddPool(spec PoolSpec) {
-	p := &pool{spec: spec, expected: max(1, spec.Concurrency), rolling: -1}
+	p := &pool{spec: spec, expected: max(1, spec.Concurrency), rolling: -1, older: map[int]int{}}
 	p.idleTimer.pool = p
 	p.grow(spec.MaxWorkers)
 	p.offerConfigured()

@@ -276,7 +276,7 @@ func TestRemovePoolDuringARecycle(t *testing.T) {
 	h.m.SlotFree("p", 1)
 	h.m.SlotFree("p", 0)
 	h.want()
-	h.m.Retired("p")
+	h.m.Retired("p", 0)
 	h.want("gone p")
 }
 

@@ -55,7 +55,7 @@ func (m *Machine) recycleNext(p *pool) {
 		return
 	}
 	p.due = slices.DeleteFunc(p.due, func(w *Worker) bool { return w.down })
-	next := slices.IndexFunc(p.due, func(w *Worker) bool { return w.hold == holdNone })
+	next := slices.IndexFunc(p.due, func(w *Worker) bool { return w.hold == holdNone && p.older[w.slot] == 0 })
 	if next < 0 {
 		return
 	}
@@ -104,6 +104,7 @@ func (m *Machine) succeed(p *pool, i int, w *Worker) {
 	old := s.worker
 	if old != nil || (s.successor && s.ending) {
 		p.leaving++
+		p.older[i]++
 	}
 	if old != nil {
 		m.down(old)

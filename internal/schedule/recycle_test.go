@@ -25,7 +25,7 @@ func TestReplaceBefore(t *testing.T) {
 	h.ended(a)
 	h.submit("b", "x")
 	h.want("grant b new")
-	h.m.Retired("p")
+	h.m.Retired("p", 0)
 	h.want()
 	h.m.Recycle(fresh)
 	h.want("replace new in p/0")
@@ -80,7 +80,7 @@ func TestRecycleWaitsForRoom(t *testing.T) {
 	h.submit("a", "x")
 	h.submit("b", "x")
 	h.want("grant a new", "grant b second")
-	h.m.Retired("p")
+	h.m.Retired("p", 0)
 	h.want("replace second in p/1")
 }
 
@@ -147,7 +147,7 @@ func TestKeep(t *testing.T) {
 	h.forget()
 	h.m.Keep("p")
 	h.up("p", 0, 1, "x")
-	h.m.Retired("p")
+	h.m.Retired("p", 0)
 	h.want("retire p/0") // the one whose turn it was
 	h.m.Recycle(second)
 	h.want("replace p/1 in p/1")

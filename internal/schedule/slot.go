@@ -28,8 +28,9 @@ type pool struct {
 	removed bool
 	offered map[string]bool
 	routes  []*route
-	slots   []slot // more than MaxWorkers until those beyond are empty
-	leaving int    // retired workers that have a successor and whose process has not ended
+	slots   []slot      // more than MaxWorkers until those beyond are empty
+	leaving int         // retired workers that have a successor and whose process has not ended
+	older   map[int]int // those of each slot, which has room for one process more only when there are none
 	counts
 	queued int // tasks that count in its bound
 
@@ -171,9 +172,10 @@ func (m *Machine) SlotGone(poolName string, slot int) {
 }
 
 // Retired says that the process of a retired worker has ended in whose slot another one has come up.
-func (m *Machine) Retired(poolName string) {
-	if p := m.pools[poolName]; p != nil && p.leaving > 0 {
+func (m *Machine) Retired(poolName string, slot int) {
+	if p := m.pools[poolName]; p != nil && p.older[slot] > 0 {
 		p.leaving--
+		p.older[slot]--
 		p.tally()
 		m.renew(p)
 	}

@@ -20,7 +20,7 @@ func TestSuccessorTakesTheSlot(t *testing.T) {
 	h.ended(a) // room where nobody looks for it any more
 	h.want()
 	h.m.WorkerDown(old)
-	h.m.Retired("p")
+	h.m.Retired("p", 0)
 	h.want() // the slot is up all the time
 	if c.Worker() != nil {
 		t.Error("a task runs on a worker that has a successor")
@@ -42,9 +42,9 @@ func TestNeverMoreProcessesThanMayBe(t *testing.T) {
 	h.want("retire old", "grant b new")
 	h.submit("c", "x")
 	h.want()
-	h.m.Retired("p")
+	h.m.Retired("p", 0)
 	h.want("start p/1")
-	h.m.Retired("p") // there is none left
+	h.m.Retired("p", 0) // there is none left
 	h.submit("d", "x")
 	h.want()
 }
@@ -78,7 +78,7 @@ func TestDeathWhileTheSuccessorComes(t *testing.T) {
 		h.want("grant a new")
 		h.submit("b", "x")
 		h.want() // the dead one's process counts until its end is told
-		h.m.Retired("p")
+		h.m.Retired("p", 0)
 		h.want("start p/1")
 	})
 	t.Run("no successor", func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestWhatNobodyKnows(t *testing.T) {
 	h.forget()
 	h.m.SlotFree("none", 0)
 	h.m.SlotGone("p", 7)
-	h.m.Retired("none")
+	h.m.Retired("none", 0)
 	h.m.Keep("none")
 	h.m.RemovePool("none")
 	h.m.ReplaceFailed("none", 0)

@@ -26,6 +26,8 @@ type Exit struct {
 	// How is the rung of the ladder on which a wanted end came; empty when it ended by itself.
 	How  protocol.How
 	Time time.Time
+	// Pilot: it was the first process of a generation, which was given up because of it.
+	Pilot bool
 
 	kind endKind
 	// final: the worker asked not to be restarted.

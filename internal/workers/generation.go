@@ -82,6 +82,13 @@ func (p *Pool) Roll(o Options) (uint64, error) {
 	return gen.number, nil
 }
 
+// Abandon gives up the generation that is open.
+func (p *Pool) Abandon(reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.supersedeLocked(reason)
+}
+
 // supersedeLocked gives up the roll that is open. Its pilot ends: it is nobody's.
 func (p *Pool) supersedeLocked(reason string) {
 	r := p.roll

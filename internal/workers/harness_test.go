@@ -228,7 +228,9 @@ func (f *fixture) Rolled(_ *workers.Pool, generation uint64, err error) {
 		f.say("rolled %d", generation)
 		return
 	}
+	f.mu.Lock()
 	f.rollErr = err
+	f.mu.Unlock()
 	f.say("not rolled %d", generation)
 }
 

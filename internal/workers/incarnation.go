@@ -86,6 +86,9 @@ func (i *Incarnation) PID() int { return i.pid }
 // Current reports whether it was started from the pool's current generation of options (see Pool.Roll).
 func (i *Incarnation) Current() bool { return i.gen.number == i.worker.pool.current.Load().number }
 
+// Generation numbers it.
+func (i *Incarnation) Generation() uint64 { return i.gen.number }
+
 // Exited is closed when the process has ended.
 func (i *Incarnation) Exited() <-chan struct{} { return i.exit }
 

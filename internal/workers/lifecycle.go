@@ -63,6 +63,9 @@ func (w *Worker) loads() {
 }
 
 func (w *Worker) becomeReady() {
+	if w.closed != nil { // it cannot be given a job: alarmClosed ends it
+		return
+	}
 	if !w.apply(evReady) || w.state != Ready {
 		return
 	}

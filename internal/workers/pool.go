@@ -73,15 +73,16 @@ func (p *Pool) Name() string { return p.name }
 // Start asks for a process in slot where there is none and none will come by itself; the failures of the slot are
 // forgotten. Sink tells what becomes of it. After Stop, or for a slot that is not below Options.MaxWorkers, it does
 // nothing.
-func (p *Pool) Start(slot int) {
+func (p *Pool) Start(slot int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.stopping || slot >= p.size {
-		return
+		return false
 	}
 	w := p.slots[slot].worker
 	p.runLocked(w)
 	w.mail.put(letter{kind: mailStart})
+	return true
 }
 
 // Stop stops all workers at once: each process gets the message stop and the end of its requests, after

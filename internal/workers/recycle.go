@@ -65,6 +65,9 @@ func (w *Worker) report(reason string) {
 // dueAgain is called when the replacement of the process has failed: whether it was due because of that is for Sink to
 // know.
 func (w *Worker) dueAgain() {
+	if w.inc != nil && w.recycle.reason == "" && !w.inc.Current() {
+		w.recycle.reason = "configuration"
+	}
 	if w.recycle.reason == "" || w.inc == nil || w.retiring {
 		return
 	}

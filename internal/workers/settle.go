@@ -75,6 +75,7 @@ func (p *Pool) ended(w *Worker, exit *Exit, uptime time.Duration) outcome {
 	defer p.mu.Unlock()
 	w.live = false
 	o := outcome{event: evExitStop, level: zap.InfoLevel, next: "none", rolled: p.abandonLocked(w, exit), before: w.noticesLocked()}
+	exit.Pilot = o.rolled != nil
 	s := w.slot
 	switch {
 	case w.role == coming:
