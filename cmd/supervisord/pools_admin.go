@@ -27,8 +27,8 @@ func newPoolCommands(c *cli) []*cobra.Command {
 		command(protocol.MethodPoolRestart, "restart", "Replace the workers of a pool, one by one",
 			`Replace the workers of a pool, one by one and with the configuration that they have. A pool
 that has failed tries again. The command ends when the last worker is replaced.`),
-		command(protocol.MethodPoolPause, "pause", "Let the calls of a pool wait until resume",
-			`Let the calls of a pool wait until resume. Running jobs go on.`),
+		command(protocol.MethodPoolPause, "pause", "Let a pool run nothing new until resume",
+			`Let a pool run nothing new until resume. Running jobs go on, those that wait go on waiting, and new calls are refused.`),
 		command(protocol.MethodPoolResume, "resume", "Let the calls of a paused pool run",
 			`Let the calls of a paused pool run.`),
 	}

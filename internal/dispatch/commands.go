@@ -11,6 +11,9 @@ import (
 	"supervisord/protocol"
 )
 
+// errBuiltIn says why a worker is not told to unload a plugin that it has without having been told to load it.
+var errBuiltIn = errors.New("the pool has no plugins of its configuration: what its workers offer by themselves stays loaded")
+
 // errGone says that a worker has ended, or takes no more jobs, before it could be told anything.
 var errGone = errors.New("the worker is being replaced")
 
@@ -54,8 +57,9 @@ func (d *Dispatcher) reserve(at *place, then func()) bool {
 	ok := false
 	d.event(func(time.Time) {
 		if ok = d.up[at.Incarnation] == at; ok {
-			at.reserved = then
-			ok = d.sched.Reserve(at.worker)
+			if ok = d.sched.Reserve(at.worker); ok {
+				at.reserved = then
+			}
 		}
 	})
 	return ok
@@ -109,7 +113,11 @@ func (d *Dispatcher) ReloadPlugin(ctx context.Context, plugin, poolName string, 
 		if config != nil {
 			p.setConfig(plugin, config)
 		}
-		return workers.Request{Type: protocol.TypeReload, Plugin: plugin, Config: p.config(plugin)}
+		q := workers.Request{Type: protocol.TypeReload, Plugin: plugin, Config: p.config(plugin)}
+		if config != nil { // also where the pool has none to remember it in
+			q.Config = config
+		}
+		return q
 	})
 }
 
@@ -175,9 +183,14 @@ func (d *Dispatcher) eachWorkerOf(ctx context.Context, p *pool, request func(*po
 	d.mu.Lock()
 	q := request(p)
 	places := d.placesLocked(p)
+	builtIn := len(p.opts.Spec.Plugins) == 0
 	d.mu.Unlock()
 	var outcomes []protocol.PluginWorker
 	for _, at := range places {
+		if q.Type == protocol.TypeUnload && builtIn { // and nothing could load it again
+			outcomes = append(outcomes, protocol.PluginWorker{Worker: at.WorkerID(), Status: protocol.StatusError, Error: errBuiltIn.Error()})
+			continue
+		}
 		answer, err := d.tell(ctx, at, q)
 		if ctx.Err() != nil {
 			return nil, leftError()

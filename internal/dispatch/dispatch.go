@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,11 @@ type Dispatcher struct {
 
 	unsettled map[slotKey]struct{} // workers that Add asked for and of whom nothing is known yet
 	settled   chan struct{}        // closed when there are none; nil until Settled
+
+	closed bool // Close was called: nothing is begun any more
+	// cut ends with what Close may wait for.
+	cut    context.Context //nolint:containedctx // pools end by themselves, at any time
+	cutNow context.CancelFunc
 
 	epoch   time.Time // what run.heard counts from
 	timer   *time.Timer
@@ -92,6 +98,7 @@ func New(o Options) *Dispatcher {
 		timer:     time.NewTimer(time.Hour),
 		done:      make(chan struct{}),
 	}
+	d.cut, d.cutNow = context.WithCancel(context.Background())
 	d.outputBuffer.Store(int64(o.OutputBuffer))
 	d.timer.Stop()
 	d.ticks.Go(d.tick)
@@ -158,7 +165,9 @@ func (d *Dispatcher) carryOutLocked(now time.Time, set *outq.Set) {
 				r.job.Finish(nil, d.rejection(r.job, e), "", protocol.HowQueued, now, set)
 				d.freeRunLocked(r)
 			case schedule.Start:
-				d.byName[e.Pool].start(e.Slot)
+				if !d.byName[e.Pool].start(e.Slot) { // it has fewer slots now
+					d.sched.SlotGone(e.Pool, e.Slot)
+				}
 			case schedule.Expire:
 				r := ownerOf(e.Task)
 				d.endLocked(r.job, deadlineEnding(protocol.PhaseRun, e.Limit), now, set)
@@ -282,14 +291,18 @@ func (d *Dispatcher) checkDrainedLocked() {
 // dispatcher. Jobs that still run are lost, so Drain comes first.
 func (d *Dispatcher) Close(ctx context.Context) {
 	d.mu.Lock()
-	pools := d.pools
+	d.closed = true
+	pools := slices.Clone(d.pools)
 	d.mu.Unlock()
+	unhook := context.AfterFunc(ctx, d.cutNow)
+	defer unhook()
 	var stops sync.WaitGroup
 	for _, p := range pools {
 		stops.Go(func() { p.Stop(ctx) })
 	}
 	stops.Wait()
 	d.closing.Wait()
+	d.cutNow()
 	close(d.done)
 	d.ticks.Wait()
 }

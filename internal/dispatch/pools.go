@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -90,9 +91,11 @@ func (d *Dispatcher) Add(o PoolOptions) error {
 	}
 	var set outq.Set
 	d.mu.Lock()
-	if old := d.byName[o.Spec.Name]; old != nil && old.leaving {
+	switch old := d.byName[o.Spec.Name]; {
+	case d.closed:
+	case old != nil:
 		old.next = &o
-	} else {
+	default:
 		d.addLocked(p, o)
 		d.carryOutLocked(time.Now(), &set)
 	}
@@ -120,6 +123,9 @@ func (d *Dispatcher) Tune(o PoolOptions) {
 		o.Spec.Paused = p.opts.Spec.Paused // until somebody resumes it
 		was := &p.opts.Workers
 		mended := was.Policy != o.Workers.Policy || was.MaxRestartAttempts != o.Workers.MaxRestartAttempts
+		if len(p.rolls) > 0 { // what was on its way is not wanted any more
+			p.Abandon("a newer configuration came")
+		}
 		p.tune(o)
 		if mended { // under the new rules the workers that are down may not have to be
 			p.Reset()
@@ -140,7 +146,7 @@ func (d *Dispatcher) change(name string, do func(p *pool, now time.Time)) bool {
 	now := time.Now()
 	d.mu.Lock()
 	p := d.byName[name]
-	ok := p != nil && !p.leaving
+	ok := p != nil && !p.leaving && !d.closed
 	if ok {
 		do(p, now)
 		d.carryOutLocked(now, &set)
@@ -150,8 +156,14 @@ func (d *Dispatcher) change(name string, do func(p *pool, now time.Time)) bool {
 	return ok
 }
 
-// Remove lets a pool's running jobs end and takes it away. Jobs that wait and that no other pool can run are ended.
+// Remove lets a pool's running jobs end and takes it away. Jobs that wait and that no other pool can run are ended. One
+// that was to be added in the place of a removed one is not.
 func (d *Dispatcher) Remove(name string) {
+	d.mu.Lock()
+	if p := d.byName[name]; p != nil {
+		p.next = nil
+	}
+	d.mu.Unlock()
 	d.change(name, func(p *pool, _ time.Time) {
 		p.leaving = true
 		d.sched.RemovePool(name)
@@ -163,8 +175,11 @@ func (d *Dispatcher) goneLocked(name string) {
 	p := d.byName[name]
 	delete(d.byName, name)
 	d.pools = slices.DeleteFunc(d.pools, func(other *pool) bool { return other == p })
-	d.closing.Go(func() { p.Stop(context.Background()) }) // nothing runs: only its goroutines have to end
-	if p.next == nil {
+	d.closing.Go(func() { p.Stop(d.cut) })
+	for _, r := range p.rolls {
+		r.end(errNoPool)
+	}
+	if p.next == nil || d.closed {
 		return
 	}
 	if fresh, err := workers.New(p.next.Workers); err == nil { // it was possible a moment ago
@@ -177,7 +192,11 @@ func (d *Dispatcher) goneLocked(name string) {
 // and the error says why. The end of ctx is not waited for by the roll, which goes on.
 func (d *Dispatcher) Roll(ctx context.Context, o PoolOptions) error {
 	r := &roll{opts: o, done: make(chan struct{})}
-	if !d.change(o.Spec.Name, func(p *pool, _ time.Time) { //nolint:contextcheck // the end of other pools is not the caller's
+	if !d.change(o.Spec.Name, func(p *pool, _ time.Time) {
+		if n := len(p.rolls); n > 0 && o.Source != nil && reflect.DeepEqual(p.rolls[n-1].opts.Source, o.Source) {
+			r = p.rolls[n-1] // it is on its way: to begin anew would keep a slow start from ever being over
+			return
+		}
 		var err error
 		if r.generation, err = p.Roll(o.Workers); err != nil {
 			r.end(err)
@@ -241,10 +260,10 @@ func (d *Dispatcher) recycleOldLocked(p *pool) {
 	}
 }
 
-// start asks for a process in a slot that has none.
-func (p *pool) start(slot int) {
+// start asks for a process in a slot that has none; false is that there will be none.
+func (p *pool) start(slot int) bool {
 	p.asked()
-	p.Start(slot)
+	return p.Start(slot)
 }
 
 // replace asks for a second process in a slot; false is that there will be none.
@@ -309,7 +328,7 @@ func (d *Dispatcher) Change(name string, do func(o *PoolOptions) bool) bool {
 func (d *Dispatcher) Restart(ctx context.Context, name string) *protocol.Error {
 	var places []*place
 	var failures []*failedSuccessor
-	if !d.change(name, func(p *pool, _ time.Time) { //nolint:contextcheck // the end of other pools is not the caller's
+	if !d.change(name, func(p *pool, _ time.Time) {
 		places = d.placesLocked(p)
 		p.Reset()
 		for _, at := range places {

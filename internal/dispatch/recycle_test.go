@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"context"
 	"os"
 	"sync"
 	"testing"
@@ -53,10 +54,10 @@ func TestRecycleBefore(t *testing.T) {
 
 // A worker that is due while its predecessor still stops is replaced when that has ended, whatever asks for it.
 func TestRecycleBesidePredecessor(t *testing.T) {
-	for name, ask := range map[string]func(*testing.T, *fixture){
+	for name, ask := range map[string]func(*fixture){
 		"max_jobs_per_worker": nil,
-		"roll":                func(_ *testing.T, f *fixture) { f.roll(manner{}, nil) },
-		"restart":             func(t *testing.T, f *fixture) { go func() { _ = f.d.Restart(t.Context(), "text") }() },
+		"roll":                func(f *fixture) { f.roll(manner{}, nil) },
+		"restart":             func(f *fixture) { f.restart() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, nil)
@@ -81,7 +82,7 @@ func TestRecycleBesidePredecessor(t *testing.T) {
 				}
 			}
 			if ask != nil {
-				ask(t, f)
+				ask(f)
 			}
 			f.eventually("the wish", func() bool { return f.d.Rolls("text") > 0 || f.d.Due("text/0") })
 			goOn()
@@ -101,23 +102,14 @@ func TestDiesBeforeSuccessor(t *testing.T) {
 	m := manner{From: 3, Wait: ready}
 	f.add("text", "model", func(s *setup) { s.args, s.PoolSpec.MaxWorkers, s.ReplaceBefore = m.arg(), 2, true })
 	f.settled()
-	restart := func() <-chan *protocol.Error {
-		done := make(chan *protocol.Error, 1)
-		go func() { done <- f.d.Restart(t.Context(), "text") }()
-		return done
-	}
-	if err := <-restart(); err != nil {
-		t.Fatal(err)
-	}
+	f.restarted(f.restart())
 	f.eventually("the end of the first", func() bool { return len(f.exited()) == 1 })
-	done := restart()
+	done := f.restart()
 	f.eventually("the third", func() bool { return f.logs.FilterMessage("worker started").Len() == 3 })
 	if err := unix.Kill(f.d.Workers()[0].PID, unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	f.restarted(done)
 	c := f.run("{}")
 	f.eventually("the end of the second", func() bool { return len(f.exited()) == 2 })
 	if err := os.WriteFile(ready, nil, 0o600); err != nil {
@@ -127,13 +119,31 @@ func TestDiesBeforeSuccessor(t *testing.T) {
 	if a := c.at(); a.Worker != "text/0" || a.Incarnation != 3 {
 		t.Errorf("answered by %+v", a)
 	}
-	if err := <-restart(); err != nil {
-		t.Error(err)
-	}
+	f.restarted(f.restart())
 	c = f.run("{}")
 	c.succeed("{}")
 	if a := c.at(); a.Worker != "text/0" || a.Incarnation != 4 {
 		t.Errorf("answered by %+v", a)
+	}
+}
+
+// restart begins to restart the pool "text".
+func (f *fixture) restart() <-chan *protocol.Error {
+	done := make(chan *protocol.Error, 1)
+	go func() { done <- f.d.Restart(context.Background(), "text") }()
+	return done
+}
+
+// restarted waits until a restart has succeeded.
+func (f *fixture) restarted(done <-chan *protocol.Error) {
+	f.t.Helper()
+	select {
+	case err := <-done:
+		if err != nil {
+			f.t.Error(err)
+		}
+	case <-time.After(patience):
+		f.t.Fatal("waited in vain for a restart")
 	}
 }
 

@@ -169,7 +169,15 @@ func (r *run) Oversized(limit int64, set *outq.Set) {
 }
 
 // Hold implements workers.Job.
-func (r *run) Hold(h workers.Holder) bool { return r.job.HoldFor(h) }
+func (r *run) Hold(h workers.Holder) bool {
+	if r.job.HoldFor(h) {
+		return true
+	}
+	if r.watched { // until now it could not be heard
+		r.heard.Store(int64(time.Since(r.d.epoch)))
+	}
+	return false
+}
 
 // Progress implements workers.Job.
 func (r *run) Progress(progress, message []byte, set *outq.Set) {

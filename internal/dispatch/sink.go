@@ -113,7 +113,7 @@ func (d *Dispatcher) ReplaceFailed(p *workers.Pool, slot int, exit *workers.Exit
 		if known == nil || known.Pool != p {
 			return
 		}
-		if n := len(known.rolls); n > 0 && known.rolls[n-1].asked { // it was the first of a generation: the others stay, too
+		if exit.Pilot { // the others stay, too
 			d.sched.Keep(p.Name())
 		}
 		d.sched.ReplaceFailed(p.Name(), slot)
@@ -123,7 +123,7 @@ func (d *Dispatcher) ReplaceFailed(p *workers.Pool, slot int, exit *workers.Exit
 				at.failed.exit = exit
 				close(at.failed.done)
 				at.failed = &failedSuccessor{done: make(chan struct{})}
-				if known.behind(at.Incarnation) { // a roll came while that was on its way
+				if known.behind(at.Incarnation) || len(known.rolls) > 0 && !exit.Pilot { // a roll came while that was on its way
 					d.sched.Recycle(at.worker)
 				}
 			}

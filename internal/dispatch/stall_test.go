@@ -44,6 +44,7 @@ func TestHeardOf(t *testing.T) {
 	for name, frame := range map[string]string{
 		"chunk":    `{\"type\":\"stream_chunk\",\"job_id\":\"ID\",\"chunk\":0}`,
 		"progress": `{\"type\":\"progress\",\"job_id\":\"ID\",\"progress\":null}`,
+		"log":      `{\"type\":\"log\",\"job_id\":\"ID\",\"level\":\"info\",\"message\":\"goes on\"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, nil)
