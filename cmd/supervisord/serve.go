@@ -315,6 +315,13 @@ const (
 	answersGrace = 800 * time.Millisecond
 )
 
+// sameSignal reports whether a signal that comes now is likely the one that began the stop: who signals the daemon and its
+// keeper signals the daemon twice, since the keeper passes on what it gets.
+func sameSignal(began time.Time) bool {
+	const apart = 100 * time.Millisecond
+	return process.Kept() && time.Since(began) < apart
+}
+
 // stop lets running jobs end within shutdown_timeout, ends the rest, then the workers, and then the connections, which
 // have all their answers by then. A second signal, like the end of ctx, cuts it short.
 func (i *instance) stop(ctx context.Context, signals <-chan os.Signal) {
@@ -332,7 +339,7 @@ func (i *instance) stop(ctx context.Context, signals <-chan os.Signal) {
 			case <-done:
 				return
 			case s := <-signals:
-				if s == unix.SIGTERM || s == unix.SIGINT {
+				if (s == unix.SIGTERM || s == unix.SIGINT) && !sameSignal(began) {
 					i.log.Warn("stopping at once", zap.Stringer("signal", s))
 					cancel()
 				}

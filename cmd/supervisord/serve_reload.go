@@ -32,7 +32,7 @@ var errStopping = errors.New("the daemon stops")
 func (i *instance) reload(ctx context.Context) (protocol.DaemonReloadResult, *protocol.Error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	unhook := context.AfterFunc(i.stopping, func() { cancel(errStopping) })
+	unhook := context.AfterFunc(i.stopping, func() { cancel(errStopping) }) //nolint:contextcheck // whichever ends first
 	defer unhook()
 	select {
 	case i.reloading <- struct{}{}:
@@ -205,7 +205,7 @@ func invalidConfig(file string, err error) *protocol.Error {
 	e := protocol.NewError(protocol.CodeConfigInvalid, "the daemon's configuration is invalid")
 	e.Data.File = file
 	faults := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // of check, as it is
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		faults = joined.Unwrap()
 	}
 	for _, fault := range faults {

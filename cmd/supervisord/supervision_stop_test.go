@@ -191,6 +191,7 @@ func TestStopDrains(t *testing.T) {
 	if err := <-ends; err != nil {
 		t.Error(err)
 	}
+	time.Sleep(200 * time.Millisecond) // closer together they may be one signal, sent to the daemon and its keeper
 	began := time.Now()
 	d.signal(unix.SIGTERM)
 	if failure := d.fails(stuck, protocol.CodeServerCancelled); failure.Data.By != protocol.ByShutdown {
