@@ -152,6 +152,8 @@ func (i *instance) roll(ctx context.Context, o dispatch.PoolOptions) (protocol.P
 	switch err := i.dispatcher.Roll(limit, o); {
 	case err == nil:
 		return protocol.PoolRolled, ""
+	case i.stopping.Err() != nil:
+		return protocol.PoolKept, errStopping.Error()
 	case limit.Err() != nil && errors.Is(err, context.Cause(limit)):
 		return protocol.PoolRolled, "under way, a worker is replaced when its job has ended: "
 	default:

@@ -107,7 +107,7 @@ func TestStopDuring(t *testing.T) {
 			d.stop()
 			select {
 			case err := <-reload:
-				if c := changeOf(result, "text"); err != nil || c.Change != protocol.PoolKept || c.Reason != "the pool stops" {
+				if c := changeOf(result, "text"); err != nil || c.Change != protocol.PoolKept || c.Reason != "the daemon stops" {
 					t.Errorf("the reload ended with %v, %+v", err, result)
 				}
 			case <-time.After(patience):
