@@ -20,8 +20,16 @@ var errGone = errors.New("the worker is being replaced")
 // tell tells one worker something, once it has no job: nothing else goes to it meanwhile. The end of ctx ends the waiting,
 // not what the worker was told.
 func (d *Dispatcher) tell(ctx context.Context, at *place, q workers.Request) (*workers.Answer, error) {
+	select {
+	case at.turn <- struct{}{}:
+	case <-at.gone:
+		return nil, errGone
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 	reserved := make(chan struct{})
 	if !d.reserve(at, func() { close(reserved) }) {
+		<-at.turn
 		return nil, errGone
 	}
 	select {
@@ -65,8 +73,9 @@ func (d *Dispatcher) reserve(at *place, then func()) bool {
 	return ok
 }
 
-// release gives a worker back to its jobs.
+// release gives a worker back to its jobs, and lets the next command have its turn.
 func (d *Dispatcher) release(at *place) {
+	defer func() { <-at.turn }()
 	d.event(func(now time.Time) {
 		if d.up[at.Incarnation] == at {
 			at.reserved = nil

@@ -12,7 +12,7 @@ import (
 	"supervisord/protocol"
 )
 
-// WorkerState asks an idle worker for its state. Of one that is busy, and so cannot answer, it tells what is known.
+// WorkerState asks an idle worker for its state. Of one that is busy, with a job or a command, it tells what is known.
 func (d *Dispatcher) WorkerState(ctx context.Context, id string) (protocol.WorkerGetStateResult, *protocol.Error) {
 	p, at, err := d.findWorker(id)
 	if err != nil {
@@ -40,7 +40,7 @@ func (d *Dispatcher) WorkerState(ctx context.Context, id string) (protocol.Worke
 func (d *Dispatcher) idle(at *place) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return at.worker.Running() == 0
+	return at.worker.Running() == 0 && !at.worker.Held()
 }
 
 // StopWorker ends a worker's process once it has no jobs, or with force at once, and lets another take its place. It

@@ -46,6 +46,8 @@ type place struct {
 	reserved func()
 	// gone is closed when it takes no more jobs.
 	gone chan struct{}
+	// turn holds a token while it is told something.
+	turn chan struct{}
 	// due says that it is to be replaced for a reason of its own, whatever becomes of a roll. Guarded by the dispatcher's
 	// lock.
 	due bool

@@ -26,7 +26,7 @@ func (d *Dispatcher) WorkerUp(inc *workers.Incarnation) {
 		s.serves = true
 		p.slots[inc.Slot()] = s
 		w := d.sched.WorkerUp(name, inc.Slot(), inc.Capacity(), ready.LoadedPlugins, now)
-		at := &place{Incarnation: inc, pool: p, worker: w, gone: make(chan struct{}), failed: &failedSuccessor{done: make(chan struct{})}, asOf: now}
+		at := &place{Incarnation: inc, pool: p, worker: w, gone: make(chan struct{}), turn: make(chan struct{}, 1), failed: &failedSuccessor{done: make(chan struct{})}, asOf: now}
 		w.Owner = at
 		d.up[inc] = at
 		p.latest[inc.Slot()] = at

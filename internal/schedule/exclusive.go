@@ -12,6 +12,9 @@ const (
 	holdLoad       // Load was emitted
 )
 
+// Held reports whether w takes no tasks because it is reserved, is to be, or is told to load a plugin.
+func (w *Worker) Held() bool { return w.hold != holdNone }
+
 // Reserve asks that w take no more tasks: Reserved follows when it has none, perhaps at once. It stays so until Release or
 // WorkerDown, and is neither recycled nor retired before. It reports false, and does nothing, where w is down or reserved
 // already.
