@@ -2,6 +2,7 @@ package workers_test
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,10 +89,22 @@ func TestNoFrameTimeoutInPause(t *testing.T) {
 
 // A process that will not take requests any more is found without one.
 func TestClosedRequestsWithoutJob(t *testing.T) {
-	f := newFixture(t, nil, "close", "3", "now")
-	f.up(0)
+	f := newFixture(t, nil, "close", "3", "hup")
+	if err := syscall.Kill(f.up(0).PID(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 	f.expect("down 1", "ended gone")
 	if last := f.pool.List()[0].LastExit; last.Cause != string(protocol.CauseProtocol) || last.Message != "closed its request pipe and did not exit" {
+		t.Errorf("last exit %+v", last)
+	}
+}
+
+// One that does so before it is ready never is.
+func TestClosedRequestsBeforeReady(t *testing.T) {
+	f := newFixture(t, nil, "close", "3", "first", "hup")
+	f.pool.Start(0)
+	f.expect("ended gone")
+	if last := f.pool.List()[0].LastExit; last.Cause != string(protocol.CauseStartFailed) {
 		t.Errorf("last exit %+v", last)
 	}
 }
