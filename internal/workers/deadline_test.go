@@ -99,16 +99,6 @@ func TestClosedRequestsWithoutJob(t *testing.T) {
 	}
 }
 
-// One that does so before it is ready never is.
-func TestClosedRequestsBeforeReady(t *testing.T) {
-	f := newFixture(t, nil, "close", "3", "first", "hup")
-	f.pool.Start(0)
-	f.expect("ended gone")
-	if last := f.pool.List()[0].LastExit; last.Cause != string(protocol.CauseStartFailed) {
-		t.Errorf("last exit %+v", last)
-	}
-}
-
 // What ends a job without progress is told from what ends one that was cancelled, and is no failure either.
 func TestStall(t *testing.T) {
 	f := newFixture(t, func(o *workers.Options) { o.Policy = workers.PolicyOnCancellation }, "echo-nothing")

@@ -141,14 +141,10 @@ var builtin = map[string]Role{
 		l.Serve(func(job *protocol.Execute) { l.Succeed(job, "{}") })
 	},
 	// close closes the descriptor of the first argument and lives on: when its first job comes, with the second argument
-	// "hup" when SIGHUP does, with "first" before it is ready.
+	// "hup" when SIGHUP does.
 	"close": func(l *Link, args []string) {
 		hup := make(chan os.Signal, 1)
 		signal.Notify(hup, syscall.SIGHUP)
-		if slices.Contains(args, "first") {
-			_ = syscall.Close(number(args, 0))
-			time.Sleep(100 * time.Millisecond) // until that has been noticed
-		}
 		l.Ready()
 		if slices.Contains(args, "hup") {
 			<-hup
