@@ -124,7 +124,7 @@ func TestStalledReaderOfConcurrentWorker(t *testing.T) {
 	d := newDaemon(t)
 	d.configure(object{"limits": object{"output_buffer": "256KiB"}}, d.pool("text", "flood").with(object{"concurrency": 4}))
 	d.start()
-	conn := d.request(`"stream":true,"params":{"chunks":1}`)
+	conn := d.request(`"stream":true,"params":{"flood":true}`)
 	d.until("the job runs", func() bool { return d.status().Jobs.Running == 1 })
 	sibling := d.dial()
 	for d.status().Jobs.Running == 1 {

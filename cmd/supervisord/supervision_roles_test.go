@@ -63,37 +63,6 @@ var daemonRoles = map[string]workertest.Role{
 			}
 		}
 	},
-	// flood takes many jobs at once. One with the param "chunks" sends chunks until it is cancelled; others are answered.
-	"flood": func(l *workertest.Link, _ []string) {
-		l.Ready(protocol.FeatureCancel, protocol.FeatureConcurrent)
-		stops := map[string]chan struct{}{}
-		for {
-			switch m := l.Next().(type) {
-			case *protocol.Execute:
-				if !strings.Contains(string(m.Params), "chunks") {
-					l.Succeed(m, string(m.Params))
-					continue
-				}
-				stop := make(chan struct{})
-				stops[m.JobID] = stop
-				go func() { // its process ends it, or a cancel
-					for {
-						select {
-						case <-stop:
-							l.Send(&protocol.Result{JobID: m.JobID, Status: protocol.StatusCancelled})
-							return
-						default:
-							l.Chunk(m, strconv.Quote(strings.Repeat("x", 1000)))
-						}
-					}
-				}()
-			case *protocol.Cancel:
-				close(stops[m.JobID])
-			case *protocol.Stop:
-				unix.Exit(0)
-			}
-		}
-	},
 	// deaf-to-reload is an actor that never answers a reload.
 	"deaf-to-reload": func(l *workertest.Link, _ []string) {
 		l.Ready()

@@ -45,8 +45,6 @@ var roles = map[string]workertest.Role{
 		l.Send(ready)
 		l.Serve(func(job *protocol.Execute) { l.Succeed(job, strconv.Quote(init.Pool+" "+job.PluginName)) })
 	},
-	// flood takes many jobs at once. One with the param "flood" sends chunks until it is cancelled; others are answered.
-	"flood": flood,
 	// late takes many jobs at once and answers them when they are cancelled, after the time of its argument.
 	"late": func(l *workertest.Link, args []string) {
 		after, err := time.ParseDuration(args[0])
@@ -205,37 +203,6 @@ func (g gate) reached(t *testing.T) (goOn func()) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("nobody waits at the gate: %v", err)
-		}
-	}
-}
-
-func flood(l *workertest.Link, _ []string) {
-	l.Ready(protocol.FeatureCancel, protocol.FeatureConcurrent)
-	stops := map[string]chan struct{}{}
-	for {
-		switch m := l.Next().(type) {
-		case *protocol.Execute:
-			if !strings.Contains(string(m.Params), "flood") {
-				l.Succeed(m, string(m.Params))
-				continue
-			}
-			stop := make(chan struct{})
-			stops[m.JobID] = stop
-			go func() {
-				for {
-					select {
-					case <-stop:
-						l.Send(&protocol.Result{JobID: m.JobID, Status: protocol.StatusCancelled})
-						return
-					default:
-						l.Chunk(m, strconv.Quote(strings.Repeat("x", 1000)))
-					}
-				}
-			}()
-		case *protocol.Cancel:
-			close(stops[m.JobID])
-		case *protocol.Stop:
-			return
 		}
 	}
 }

@@ -157,6 +157,8 @@ var builtin = map[string]Role{
 	// grandchild leaves a process behind that holds all pipes, with the argument "session" in a session of its own, and
 	// dies in the middle of its first job. The pid of that process is its first chunk.
 	"grandchild": grandchild,
+	// flood takes many jobs at once. One with the param "flood" sends chunks until it is cancelled; others are answered.
+	"flood": flood,
 	// forever does nothing until a signal ends it.
 	"forever": func(*Link, []string) { Forever() },
 	// noise writes as many lines as the argument says to stdout and stderr, then a long one without an end, and then
@@ -312,4 +314,35 @@ func Heir(session bool) int {
 		fail(err)
 	}
 	return pid
+}
+
+func flood(l *Link, _ []string) {
+	l.Ready(protocol.FeatureCancel, protocol.FeatureConcurrent)
+	stops := map[string]chan struct{}{}
+	for {
+		switch m := l.Next().(type) {
+		case *protocol.Execute:
+			if !strings.Contains(string(m.Params), "flood") {
+				l.Succeed(m, string(m.Params))
+				continue
+			}
+			stop := make(chan struct{})
+			stops[m.JobID] = stop
+			go func() {
+				for {
+					select {
+					case <-stop:
+						l.Send(&protocol.Result{JobID: m.JobID, Status: protocol.StatusCancelled})
+						return
+					default:
+						l.Chunk(m, strconv.Quote(strings.Repeat("x", 1000)))
+					}
+				}
+			}()
+		case *protocol.Cancel:
+			close(stops[m.JobID])
+		case *protocol.Stop:
+			exit(0)
+		}
+	}
 }
